@@ -1,0 +1,1 @@
+"""trialmark: one harness for hybrid tabular-plus-text classification of study records."""
