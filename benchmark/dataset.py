@@ -12,7 +12,6 @@ import pandas as pd
 import pyarrow as pa
 
 from features.columns import Column, Columns, Inputs, KnownAt
-from features.errors import InputError
 from models.base import Floats, Ints, Target
 
 REJECTED = ["row", "id", "reason"]
@@ -37,3 +36,62 @@ class Rows:
     target: str | None = None
     positive: str | None = None
     oracle: Mapping[tuple[KnownAt, str], Floats] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The labelled rows of one task.
+
+    `X` (n rows, indexed by id) holds every offered column; `columns` says which of them are
+    inputs; `y` is as `target` states. `dates` orders temporal splits, `groups` names the sponsor
+    or the like; `oracle` maps an as-of level to the true probabilities, (n, k).
+    """
+
+    task: str
+    target: Target
+    X: pd.DataFrame
+    y: Ints
+    columns: tuple[Column, ...]
+    dates: pd.Series | None = None
+    groups: pd.Series | None = None
+    oracle: Mapping[KnownAt, Floats] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.X) != len(self.y):
+            raise ValueError(f"{len(self.X)} rows and {len(self.y)} targets")
+        if not self.X.index.is_unique:
+            raise ValueError("ids are not unique")
+
+    def inputs(self, inputs: Inputs, as_of: KnownAt) -> Columns:
+        """The columns a model with these inputs may see at a level of the field clock."""
+        return Columns.of(self.columns, as_of).select(inputs)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 over ids, targets and every column's name, kind, clock and values."""
+        digest = hashlib.sha256(f"{self.task}|{self.target}".encode())
+        _update(digest, pd.Series(self.X.index))
+        digest.update(np.ascontiguousarray(self.y).tobytes())
+        for column in self.columns:
+            digest.update(repr(column).encode())
+            _update(digest, self.X[column.name])
+        return digest.hexdigest()
+
+    def take(self, ids: np.ndarray) -> tuple[pd.DataFrame, Ints]:
+        """Rows and targets of the given ids, in their order."""
+        rows = self.X.index.get_indexer(ids)
+        return self.X.iloc[rows], self.y[rows]
+
+
+def _update(digest: hashlib._Hash, column: pd.Series) -> None:
+    """Feed one column's values and missing marks to a digest, whatever pandas stores it as."""
+    missing = column.isna().to_numpy()
+    digest.update(np.packbits(missing).tobytes())
+    if pd.api.types.is_datetime64_any_dtype(column):
+        digest.update(column.astype("datetime64[s]").to_numpy().astype("<i8").tobytes())
+    elif pd.api.types.is_numeric_dtype(column):
+        digest.update(np.nan_to_num(column.to_numpy("<f8", na_value=np.nan)).tobytes())
+    else:
+        values = pa.array(column.astype(object).where(~missing, "").tolist(), pa.large_string())
+        for buffer in values.buffers()[1:]:
+            digest.update(buffer)

@@ -1,0 +1,175 @@
+"""The command `trialmark`: parses, calls the functions of `benchmark`, prints."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from features.errors import InputError, one_line
+
+if TYPE_CHECKING:
+    from benchmark.leaderboard import Board
+
+app = typer.Typer(
+    help="Benchmark hybrid tabular-plus-text classifiers on study records.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A results folder of `run`.")]
+MetricOption = Annotated[
+    str | None, typer.Option("--metric", help="Metric to rank by; see `trialmark list metrics`.")
+]
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML config.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Results folder (default: results/<name>).")
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="Cells fitted at the same time.")] = 1,
+    executor: Annotated[
+        str | None, typer.Option(help="serial or process (default: process for several jobs).")
+    ] = None,
+    only_failed: Annotated[
+        bool, typer.Option("--only-failed", help="Fit only the cells that failed before.")
+    ] = False,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="A.B=C", help="Override a value of the config; repeatable."),
+    ] = None,
+) -> None:
+    """Run a benchmark matrix and print its leaderboard. Run again to go on where it stopped."""
+    from benchmark.matrix import run as run_config
+    from benchmark.progress import watching
+
+    with watching() as watcher:
+        done = run_config(
+            config,
+            out=out,
+            jobs=jobs,
+            executor=executor,
+            only_failed=only_failed,
+            overrides=overrides if overrides is not None else (),
+            watcher=watcher,
+        )
+    states = done.status()["state"]
+    if (states == "done").any():
+        _show(done.board(), "terminal", None)
+    else:
+        _say(f"no cell is done; `trialmark status {done.folder}` says why")
+    raise typer.Exit(0 if (states == "done").all() else 1)
+
+
+@app.command()
+def status(folder: Folder) -> None:
+    """Say which cells are done, failed or missing, and why."""
+    from benchmark.matrix import read
+
+    frame = read(folder).status()
+    counts = frame["state"].value_counts()
+    total = ", ".join(f"{counts.get(state, 0)} {state}" for state in ("done", "failed", "missing"))
+    typer.echo(f"{len(frame)} cells: {total}")
+    for row in frame[frame["state"] != "done"].itertuples():
+        why = f": {one_line(row.error, 300)}" if row.error else ""
+        what = f"{row.task} {row.split} seed {row.seed} {row.model} {row.inputs}"
+        typer.echo(f"{row.state}  {what}  as of {row.as_of}{why}")
+
+
+@app.command()
+def leaderboard(
+    folder: Folder,
+    format: Annotated[
+        Literal["terminal", "markdown", "csv", "json"], typer.Option(help="How to write it.")
+    ] = "terminal",
+    metric: MetricOption = None,
+    output: Annotated[Path | None, typer.Option(help="File to write (default: print).")] = None,
+) -> None:
+    """Print the leaderboard of a results folder, finished or not."""
+    from benchmark.matrix import read
+
+    _show(read(folder).board(metric), format, output)
+
+
+@app.command()
+def compare(
+    folder: Folder,
+    a: Annotated[str, typer.Argument(metavar="A", help="A model: its label, or label/inputs.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The model to compare it with.")],
+    metric: MetricOption = None,
+) -> None:
+    """Print the paired difference A - B with its 95 % interval and p value."""
+    from benchmark.matrix import read
+    from benchmark.render import difference_table, write
+
+    typer.echo(write([difference_table(read(folder).compare(a, b, metric))], "terminal"))
+
+
+@app.command(name="list")
+def list_names(
+    what: Annotated[
+        Literal["models", "tasks", "splits", "metrics", "readers"], typer.Argument(metavar="WHAT")
+    ],
+) -> None:
+    """List the models, tasks, splits, metrics or readers a config can name."""
+    from benchmark.catalogue import catalogue
+
+    entries = catalogue(what)
+    width = max(len(name) for name in entries)
+    for name, about in entries.items():
+        typer.echo(f"{name:<{width}}  {about}")
+
+
+@app.command()
+def init(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it.")] = Path(
+        "trialmark.yaml"
+    ),
+) -> None:
+    """Write a commented starter config; an existing file is left alone."""
+    from benchmark.starter import write_starter
+
+    write_starter(file)
+    typer.echo(f"wrote {file}; run it with: trialmark run {file}")
+
+
+def _show(board: Board, format: str, output: Path | None) -> None:
+    from benchmark.render import render
+
+    text = render(board, format)
+    if output is None:
+        typer.echo(text)
+        return
+    try:
+        output.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write {output}: {error.strerror}", "a writable file") from None
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def main() -> None:
+    """Entry point: a mistake of the user's is one line on stderr and exit code 2."""
+    words = [word for word in sys.argv[1:] if word != "--debug"]
+    try:
+        app(words, prog_name="trialmark")
+    except InputError as error:
+        if "--debug" in sys.argv:
+            raise
+        _say(f"trialmark: {error}")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        _say("trialmark: interrupted; the same command goes on from here")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,235 @@
+"""From records with canonical names to `Rows`: typing, checking and listing what is wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+
+import numpy as np
+import pandas as pd
+
+from benchmark.dataset import REJECTED, Rows
+from benchmark.readers import cells
+from benchmark.readers.canonical import COLUMNS, DATE, GROUP, ID, STATUS
+from benchmark.readers.files import EMPTIED, Raw, Rejection, as_cell
+from features.columns import Column, Kind
+from features.errors import InputError, closest, one_line
+
+Value = str | float | date
+Parse = Callable[[str], Value | None]
+
+BY_KIND: dict[Kind, Parse] = {
+    "numeric": cells.number,
+    "categorical": cells.label,
+    "date": cells.day,
+    "text": cells.text,
+}
+BY_NAME: dict[str, Parse] = {
+    "overall_status": cells.status,
+    "sponsor_class": cells.choice,
+    "study_type": cells.choice,
+    "phases": cells.phases,
+    "allocation": cells.choice,
+    "intervention_model": cells.choice,
+    "masking": cells.masking,
+    "primary_purpose": cells.choice,
+    "observational_model": cells.choice,
+    "time_perspective": cells.choice,
+    "intervention_types": cells.choice,
+    "sex": cells.sex,
+    "age_groups": cells.age_groups,
+    "healthy_volunteers": cells.boolean,
+    "has_dmc": cells.boolean,
+    "fda_regulated_drug": cells.boolean,
+    "min_age": cells.age,
+    "max_age": cells.age,
+    "number_of_arms": cells.count,
+    "enrollment_planned": cells.enrollment,
+    "n_locations": cells.count,
+    "enrollment": cells.enrollment,
+    "enrollment_type": cells.choice,
+    "start_date_type": cells.choice,
+    "completion_date_type": cells.choice,
+}
+EXTRAS = (
+    STATUS, "enrollment_type", "start_date_type", "completion_date_type", "source", "acronym",
+    "collaborators",
+)  # fmt: skip
+"""Columns that are kept as strings where a file has them, and are no inputs."""
+
+
+def rename(raw: Raw, known: Mapping[str, str]) -> Raw:
+    """`raw` with only the columns that `known` maps (from a name in lower case) to a new name.
+
+    Raises `InputError` if two columns map to one name.
+    """
+    names: dict[str, str] = {}
+    for name in raw.frame.columns:
+        new = known.get(" ".join(name.lower().split()))
+        if new is None:
+            continue
+        if new in names.values():
+            first = next(old for old in names if names[old] == new)
+            raise InputError(
+                f"{raw.path.name}: columns {first!r} and {name!r} hold the same thing ({new})",
+                "one of them",
+                "drop the other",
+            )
+        names[name] = new
+    return replace(raw, frame=raw.frame[list(names)].rename(columns=names))
+
+
+def missing_column(raw: Raw, name: str, what: str = "") -> InputError:
+    """The error for a column that the file lacks, with its nearest neighbours."""
+    near = {str(header).lower(): str(header) for header in raw.frame.columns}
+    shown = ", ".join(list(near.values())[:12]) + (", …" if len(near) > 12 else "")
+    guess = closest(name.lower(), near)
+    for lower, header in near.items():
+        guess = guess.replace(repr(lower), repr(header))
+    return InputError(
+        f"{raw.path.name} has no column {name!r}" + (f" ({what})" if what else ""),
+        f"it among its columns: {shown}",
+        guess or "check the delimiter and the name",
+    )
+
+
+def assemble(raw: Raw, *, id_pattern: str = r".+") -> Rows:
+    """Typed rows out of records whose columns have canonical names.
+
+    A row whose id is missing, does not match `id_pattern` or stands twice is left out; a cell that
+    cannot be parsed becomes missing and its row stays; both are listed in `Rows.rejected`. Of the
+    rows with one id the last updated is kept, else the first. Unknown columns are dropped. Raises
+    `InputError` if more than half of the rows are bad, or the id or status column is missing.
+    """
+    for name in (ID, STATUS):
+        if name not in raw.frame:
+            raise missing_column(raw, name)
+    columns = tuple(column for column in COLUMNS if column.name in raw.frame)
+    parsers = {column.name: BY_NAME.get(column.name, BY_KIND[column.kind]) for column in columns}
+    parsers |= {name: BY_NAME.get(name, cells.label) for name in EXTRAS if name in raw.frame}
+    raw, ids = with_ids(raw, raw.frame[ID].map(normal_id), id_pattern)
+    frame, emptied = typed(raw, columns, parsers, ids)
+    raw, frame = without_doubles(raw, frame, ids, date_column="last_update_posted")
+    return Rows(
+        frame.set_axis(pd.Index(ids[frame.index], name=ID)),
+        columns,
+        rejected_frame(raw, emptied),
+        group=GROUP if GROUP in frame else None,
+        date=DATE if DATE in frame else None,
+    )
+
+
+def normal_id(cell: str) -> str:
+    """An id without control characters and blanks around it, in upper case."""
+    return (cells.label(cell) or "").upper()
+
+
+def with_ids(raw: Raw, ids: pd.Series, pattern: str = r".+") -> tuple[Raw, pd.Series]:
+    """Only the records whose id (from the series' column) is there and matches, and their ids."""
+    matches = re.compile(pattern, re.ASCII).fullmatch
+    reasons = {
+        int(row): f"{ids.name}: {shown(id_)} is no id" + (f" like {pattern}" if id_ else "")
+        for row, id_ in zip(ids.index, ids, strict=True)
+        if not matches(id_)
+    }
+    raw = raw.leave_out(reasons, ids)
+    raw.check_share()
+    return raw, ids.loc[raw.frame.index]
+
+
+def typed(
+    raw: Raw, columns: Sequence[Column], parsers: Mapping[str, Parse], ids: pd.Series
+) -> tuple[pd.DataFrame, list[Rejection]]:
+    """The parsed columns, and a rejection for every cell that had to be left empty.
+
+    `parsers` names the columns to take; those that are not in `columns` become strings.
+    """
+    kinds = {column.name: column.kind for column in columns}
+    series, emptied = {}, []
+    for name, parse in parsers.items():
+        values, bad = parse_all(raw.frame[name], parse)
+        series[name] = as_series(values, kinds.get(name, "categorical"), raw.frame.index)
+        emptied += [
+            Rejection(row, ids[row], f"{EMPTIED}{name}: {shown(raw.frame.at[row, name])} is {why}")
+            for row, why in bad.items()
+        ]
+    return pd.DataFrame(series, index=raw.frame.index), emptied
+
+
+def parse_all(column: pd.Series, parse: Parse) -> tuple[list[Value | None], dict[int, str]]:
+    """The value of every cell (None: missing or bad), and why the bad ones are, by index."""
+    codes, unique = pd.factorize(column)
+    values: list[Value | None] = []
+    reasons: dict[int, str] = {}
+    for code, cell in enumerate(unique):
+        try:
+            values.append(parse(cell))
+        except ValueError as error:
+            values.append(None)
+            reasons[code] = str(error)
+    places = np.flatnonzero(np.isin(codes, list(reasons)))
+    bad = {int(column.index[int(place)]): reasons[int(codes[place])] for place in places}
+    return [values[code] for code in codes], bad
+
+
+def as_series(values: Sequence[Value | None], kind: Kind, index: pd.Index) -> pd.Series:
+    """Values in the type that `Column` states for a kind."""
+    if kind == "numeric":
+        return pd.Series(np.array(values, dtype="float64"), index=index)
+    if kind == "date":
+        return pd.Series(np.array(values, dtype="datetime64[s]"), index=index)
+    return pd.Series(values, index=index, dtype="str")
+
+
+def without_doubles(
+    raw: Raw, frame: pd.DataFrame, ids: pd.Series, *, date_column: str | None = None
+) -> tuple[Raw, pd.DataFrame]:
+    """One row an id: the one with the latest `date_column` if known, else the first."""
+    double = ids[ids.duplicated(keep=False)]
+    if double.empty:
+        return raw, frame
+    order = double
+    if date_column is not None and date_column in frame:
+        dates = frame.loc[double.index, date_column]
+        order = double.loc[dates.sort_values(ascending=False, kind="stable").index]
+    kept = {id_: int(row) for row, id_ in zip(order.index[::-1], order[::-1], strict=True)}
+    lost = [int(row) for row, id_ in zip(double.index, double, strict=True) if kept[id_] != row]
+    winners = [kept[ids[row]] for row in lost]
+    conflicts = _conflicts(frame, lost, winners)
+    reasons = {
+        row: f"{ids[row]} stands in row {winner} too, {conflict}"
+        for row, winner, conflict in zip(lost, winners, conflicts, strict=True)
+    }
+    return raw.leave_out(reasons, ids), frame.drop(index=lost)
+
+
+def _conflicts(frame: pd.DataFrame, lost: Sequence[int], kept: Sequence[int]) -> list[str]:
+    """For each pair of rows, which columns differ, and how the first two do."""
+    found: list[list[str]] = [[] for _ in lost]
+    for name in sorted(frame.columns, key=lambda name: name != STATUS):
+        both = (frame.loc[list(rows), name].tolist() for rows in (lost, kept))
+        for names, here, there in zip(found, *both, strict=True):
+            if as_cell(here) != as_cell(there):
+                pair = f" ({shown(here)} here, {shown(there)} there)" if len(names) < 2 else ""
+                names.append(name + pair)
+    return [
+        f"which is kept; it differs in {', '.join(names)}" if names else "with the same content"
+        for names in found
+    ]
+
+
+def shown(value: object) -> str:
+    """A value as it is quoted in a reason."""
+    cell = as_cell(value)
+    return f"'{one_line(cell, 60)}'" if cell else "nothing"
+
+
+def rejected_frame(raw: Raw, emptied: Sequence[Rejection]) -> pd.DataFrame:
+    """`Rows.rejected`: the rows left out and the cells left empty, in the order of the file."""
+    gone = {entry.row for entry in raw.rejected}
+    entries = [*raw.rejected, *(entry for entry in emptied if entry.row not in gone)]
+    entries.sort(key=lambda entry: entry.row)
+    listed = pd.DataFrame(entries, columns=REJECTED)
+    return listed.astype({"row": "int64", "id": "str", "reason": "str"})

@@ -1,0 +1,156 @@
+"""Where a number comes from: code, environment, machine, seconds and memory."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).parents[1]
+PREDICTING = ("features", "models", "benchmark/cells.py")
+REPORTED = (
+    "trialmark", "numpy", "pandas", "scipy", "scikit-learn", "lightgbm", "torch", "transformers",
+    "sentence-transformers",
+)  # fmt: skip
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal values, equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def sha256(data: bytes) -> str:
+    """Hexadecimal sha256."""
+    return hashlib.sha256(data).hexdigest()
+
+
+@functools.cache
+def code_version() -> str:
+    """sha256 over the sources that turn rows into predictions, line ends normalised.
+
+    Readers, tasks and splits are not among them: what they make is hashed itself.
+    """
+    digest = hashlib.sha256()
+    for path in [file for name in PREDICTING for file in _python_files(ROOT / name)]:
+        digest.update(path.relative_to(ROOT).as_posix().encode())
+        digest.update(path.read_bytes().replace(b"\r\n", b"\n"))
+    return digest.hexdigest()
+
+
+def _python_files(path: Path) -> list[Path]:
+    return sorted(path.rglob("*.py")) if path.is_dir() else [path]
+
+
+@functools.cache
+def version(distribution: str) -> str | None:
+    """Installed version of a distribution, None where it is not installed."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def versions(distributions: Iterable[str]) -> dict[str, str | None]:
+    """Installed version by distribution."""
+    return {name: version(name) for name in sorted(distributions)}
+
+
+@functools.cache
+def git_state() -> dict[str, Any]:
+    """Commit of the trialmark checkout and whether it has uncommitted changes; nulls outside one."""
+    commit = _git("rev-parse", "HEAD")
+    changes = _git("status", "--porcelain")
+    return {"commit": commit or None, "dirty": None if changes is None else bool(changes)}
+
+
+def _git(*words: str) -> str | None:
+    if not (ROOT / ".git").exists():
+        return None
+    command = ["git", "-C", str(ROOT), *words]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def environment() -> dict[str, Any]:
+    """Python, platform, processor, cores, memory and the versions of the libraries in play."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": processor(),
+        "cores": available_cores(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "versions": versions(REPORTED),
+    }
+
+
+@functools.cache
+def processor() -> str:
+    """Name of the processor."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def available_cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def pick_device(wanted: str) -> str:
+    """`cpu`, `cuda` or `mps`; `auto` takes the best that torch sees."""
+    if wanted != "auto":
+        return wanted
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def device_name(device: str) -> str:
+    """What to show for a device: the card's name, or the processor's."""
+    if device == "cuda":
+        import torch
+
+        return str(torch.cuda.get_device_name())
+    return processor()
+
+
+def reset_peak_memory() -> None:
+    """Start a new measurement of this process's peak; only Linux can."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def peak_memory_mb() -> float:
+    """Peak resident memory in MiB since `reset_peak_memory`, or since the start where not Linux."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return round(int(line.split()[1]) / 1024, 1)
+    except OSError:
+        pass
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1024 if platform.system() == "Linux" else 1024**2), 1)

@@ -1,0 +1,47 @@
+"""One board, several forms: the tables are laid out once and written as text or Markdown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+
+from benchmark.leaderboard import Board
+from benchmark.render.layout import Sheet, board_tables, difference_table
+from benchmark.render.markdown import markdown
+from benchmark.render.terminal import terminal
+from features.errors import unknown_name
+
+__all__ = ["FORMATS", "difference_table", "render", "write"]
+
+
+def _csv(board: Board) -> str:
+    frame = board.rows.copy()
+    frame["seeds"] = frame["seeds"].map(lambda seeds: " ".join(map(str, seeds)))
+    return str(frame.to_csv(index=False)).rstrip("\n")
+
+
+def _json(board: Board) -> str:
+    rows = board.rows.astype(object).where(board.rows.notna(), None)
+    return json.dumps(rows.to_dict("records"), indent=1, allow_nan=False)
+
+
+WRITERS: dict[str, Callable[[Sequence[Sheet]], str]] = {"terminal": terminal, "markdown": markdown}
+
+FORMATS: dict[str, Callable[[Board], str]] = {
+    "terminal": lambda board: terminal(board_tables(board)),
+    "markdown": lambda board: markdown(board_tables(board)),
+    "csv": _csv,
+    "json": _json,
+}
+
+
+def render(board: Board, format: str) -> str:
+    """A board as text in one of `FORMATS`."""
+    if format not in FORMATS:
+        raise unknown_name("format", format, FORMATS)
+    return FORMATS[format](board)
+
+
+def write(sheets: Sequence[Sheet], format: str) -> str:
+    """Laid-out tables as text in one of `WRITERS`."""
+    return WRITERS[format](sheets)

@@ -1,0 +1,41 @@
+"""Tables for a terminal."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Sequence
+
+from benchmark.render.layout import Sheet, Style
+
+_STYLES: dict[Style, str] = {
+    "plain": "",
+    "floor": "dim",
+    "ceiling": "italic cyan",
+    "unranked": "yellow",
+}
+_WIDTH = 120
+
+
+def terminal(sheets: Sequence[Sheet]) -> str:
+    """Tables as wide as the terminal (120 columns where there is none), with colour codes."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    width = shutil.get_terminal_size((_WIDTH, 24)).columns
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, highlight=False)
+    for sheet in sheets:
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
+        for name, right in zip(sheet.header, sheet.numeric, strict=True):
+            table.add_column(Text(name), justify="right" if right else "left")
+        for row, style in zip(sheet.rows, sheet.styles, strict=True):
+            table.add_row(*(Text(cell) for cell in row), style=_STYLES[style])
+        console.print(Text(sheet.title, style="bold"))
+        console.print(table)
+        for note in sheet.notes:
+            console.print(Text(note, style="dim"))
+    written = console.file
+    assert isinstance(written, io.StringIO)
+    return written.getvalue().rstrip("\n")

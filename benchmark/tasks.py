@@ -1,0 +1,139 @@
+"""The tasks: which rows are labelled, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from benchmark.dataset import Dataset, Rows
+from benchmark.readers.canonical import STATUS
+from features.errors import InputError, unknown_name
+from models.base import Ints, Target
+
+UNLABELLED = -1
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task's name, one line about it, and `label`: rows -> target and codes (-1 = unlabelled)."""
+
+    name: str
+    about: str
+    label: Callable[[Rows], tuple[Target, Ints]]
+
+
+def _trial_outcome(rows: Rows) -> tuple[Target, Ints]:
+    codes = {"COMPLETED": 1, "TERMINATED": 0, "WITHDRAWN": 0, "SUSPENDED": 0}
+    return Target("binary", ("stopped", "completed")), _coded(rows, codes)
+
+
+def _trial_status(rows: Rows) -> tuple[Target, Ints]:
+    codes = {"COMPLETED": 0, "TERMINATED": 1, "WITHDRAWN": 2}
+    return Target("multiclass", ("completed", "terminated", "withdrawn")), _coded(rows, codes)
+
+
+def _coded(rows: Rows, codes: Mapping[str, int]) -> Ints:
+    if STATUS not in rows.frame:
+        raise InputError(
+            f"the rows have no column {STATUS}",
+            f"a trial registry's records with {STATUS}",
+            "for a table of your own use `reader: table` and `task: table-target`",
+        )
+    return rows.frame[STATUS].map(codes).fillna(UNLABELLED).to_numpy(np.int64)
+
+
+def _table_target(rows: Rows) -> tuple[Target, Ints]:
+    if rows.target is None:
+        raise InputError(
+            "these rows declare no target column",
+            "`reader: table` with `target:`",
+            "for registry records use `task: trial-outcome` or `task: trial-status`",
+        )
+    values = rows.frame[rows.target].astype(str)
+    classes = sorted(values.unique())
+    if len(classes) == 2:
+        positive = rows.positive if rows.positive is not None else classes[1]
+        classes = [name for name in classes if name != positive] + [positive]
+    codes = {name: code for code, name in enumerate(classes)}
+    kind = Target("binary" if len(classes) <= 2 else "multiclass", tuple(classes))
+    return kind, values.map(codes).to_numpy(np.int64)
+
+
+TASKS = {
+    task.name: task
+    for task in (
+        Task(
+            "trial-outcome",
+            "completed vs stopped (terminated, withdrawn or suspended); other statuses unlabelled",
+            _trial_outcome,
+        ),
+        Task(
+            "trial-status",
+            "completed, terminated or withdrawn; other statuses unlabelled",
+            _trial_status,
+        ),
+        Task("table-target", "the declared target column of a table", _table_target),
+    )
+}
+
+
+def labelled(rows: Rows, task: str) -> Dataset:
+    """The rows that `task` labels, as a dataset.
+
+    Raises `InputError` where no row or only one class is labelled.
+    """
+    if task not in TASKS:
+        raise unknown_name("task", task, TASKS)
+    target, codes = TASKS[task].label(rows)
+    keep = codes != UNLABELLED
+    y = codes[keep]
+    _check_classes(task, target, y, len(rows.frame))
+    X = rows.frame.loc[keep]
+    return Dataset(
+        task=task,
+        target=target,
+        X=X,
+        y=y,
+        columns=rows.columns,
+        dates=None if rows.date is None else X[rows.date],
+        groups=None if rows.group is None else X[rows.group],
+        oracle={level: p[keep] for (level, of), p in rows.oracle.items() if of == task},
+    )
+
+
+def _check_classes(task: str, target: Target, y: Ints, n_rows: int) -> None:
+    found = [target.classes[code] for code in np.unique(y)]
+    if len(found) < 2:
+        came = f"only {found[0]!r}" if found else "none"
+        raise InputError(
+            f"{task}: of {n_rows} rows {len(y)} are labelled, {came} of the classes among them",
+            "rows of at least two classes (" + ", ".join(target.classes) + ")",
+            "widen the query or the `where` filter",
+        )
+
+
+def class_counts(target: Target, y: Ints) -> dict[str, int]:
+    """Rows by class, or by label for a multi-label target."""
+    if target.kind == "multilabel":
+        return dict(zip(target.classes, y.sum(axis=0).tolist(), strict=True))
+    counts = np.bincount(y, minlength=len(target.classes))
+    return dict(zip(target.classes, counts.tolist(), strict=True))
+
+
+def narrowed(rows: Rows, keep: pd.Series) -> Rows:
+    """The rows where `keep` holds, everything else as it was."""
+    mask = keep.to_numpy(bool)
+    oracle = {key: p[mask] for key, p in rows.oracle.items()}
+    return Rows(
+        frame=rows.frame.loc[mask],
+        columns=rows.columns,
+        rejected=rows.rejected,
+        group=rows.group,
+        date=rows.date,
+        target=rows.target,
+        positive=rows.positive,
+        oracle=oracle,
+    )

@@ -1,0 +1,49 @@
+"""Floors: models that a useful model has to beat."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pandas as pd
+
+from features.columns import Columns, Inputs
+from models import base
+from models.base import Context, Floats, Ints, Target
+
+
+class Prior:
+    """Each row gets the class rates of train; for several labels, the rate of each label.
+
+    A class or label that train doesn't hold gets 0.
+    """
+
+    Params: ClassVar[type[base.Params]] = base.Params
+    inputs: ClassVar[tuple[Inputs, ...]] = ("none",)
+    libraries: ClassVar[tuple[str, ...]] = ()
+    is_floor: ClassVar[bool] = True
+
+    def __init__(
+        self, params: base.Params, *, columns: Columns, target: Target, context: Context
+    ) -> None:
+        self.target = target
+        self.notes: dict[str, Any] = {}
+        self._rates: Floats | None = None
+
+    @classmethod
+    def preflight(cls, params: base.Params) -> None:
+        """Nothing is needed."""
+
+    def fit(self, X: pd.DataFrame, y: Ints, valid: tuple[pd.DataFrame, Ints]) -> Self:
+        """Count; `valid` is not used."""
+        if self.target.kind == "multilabel":
+            self._rates = y.mean(axis=0)
+        else:
+            self._rates = np.bincount(y, minlength=len(self.target.classes)) / len(y)
+        return self
+
+    def predict_proba(self, X: pd.DataFrame) -> Floats:
+        """The same k numbers for each of the n rows."""
+        if self._rates is None:
+            raise RuntimeError("predict_proba before fit")
+        return np.tile(self._rates, (len(X), 1))

@@ -1,0 +1,351 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import benchmark
+from benchmark.cells import Cell
+from benchmark.splits import PARTS
+from features.errors import InputError
+from models import MODELS
+
+
+class Log:
+    """A watcher that remembers which cells were fitted and how each ended."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.fitted: list[str] = []
+        self.ends: list[str] = []
+
+    def planned(self, total: int) -> None:
+        self.total = total
+
+    def started(self, cell: Cell) -> None:
+        self.fitted.append(cell.name)
+
+    def finished(self, cell: Cell, status: str) -> None:
+        self.ends.append(status)
+
+
+def records(folder: Path) -> dict[str, dict[str, Any]]:
+    """All records of a results folder by the cell's place in it."""
+    found = {}
+    for path in sorted(folder.rglob("record.json")):
+        found[path.parent.relative_to(folder).as_posix()] = json.loads(path.read_text())
+    return found
+
+
+def finished(folder: Path) -> list[Path]:
+    """Records in place; one in a hidden folder is still being written."""
+    return [path for path in folder.rglob("record.json") if not path.parent.name.startswith(".")]
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    return {place: record["predictions_sha256"] for place, record in records(folder).items()}
+
+
+def test_a_run_holds_every_cell_of_the_matrix(small: dict[str, Any], tmp_path: Path) -> None:
+    small["seeds"] = [1, 2]
+    log = Log()
+    done = benchmark.run(small, out=tmp_path / "out", watcher=log)
+    assert log.total == 12  # 2 splits x 2 seeds x (ceiling, prior, tfidf-logreg)
+    assert log.ends == ["done"] * 12
+    frame = done.status()
+    assert set(frame["state"]) == {"done"}
+    assert frame.groupby(["split", "seed", "model"]).ngroups == 12
+
+
+def test_every_model_of_a_table_stands_on_the_same_stored_split(
+    small: dict[str, Any], tmp_path: Path
+) -> None:
+    benchmark.run(small, out=tmp_path)
+    seen: dict[str, set[str]] = {}
+    for record in records(tmp_path).values():
+        seen.setdefault(record["cell"]["split"], set()).add(record["cell"]["split_hash"])
+    assert {name: len(found) for name, found in seen.items()} == {"stratified": 1, "temporal": 1}
+    for found in seen.values():
+        stored = pd.read_parquet(tmp_path / "splits" / f"{found.pop()}.parquet")
+        assert set(stored["part"]) == set(PARTS)
+        assert stored["id"].is_unique
+
+
+def test_predictions_hold_ids_truth_and_probabilities_of_valid_and_test(
+    small: dict[str, Any], tmp_path: Path
+) -> None:
+    frame = benchmark.run(small, out=tmp_path).predictions()
+    expected = "task split seed model inputs as_of id part y p_stopped p_completed".split()
+    assert frame.columns.tolist() == expected
+    assert set(frame["part"]) == {"valid", "test"}
+    assert (frame["p_stopped"] + frame["p_completed"]).tolist() == pytest.approx([1] * len(frame))
+    prior = frame[(frame["model"] == "prior") & (frame["split"] == "stratified")]
+    assert prior["p_completed"].nunique() == 1
+
+
+def test_finished_cells_are_kept_and_only_new_ones_fitted(
+    small: dict[str, Any], tmp_path: Path
+) -> None:
+    benchmark.run(small, out=tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("record.json")}
+    log = Log()
+    small["models"].append({"name": "tfidf-logreg", "inputs": "both", "label": "linear"})
+    benchmark.run(small, out=tmp_path, watcher=log)
+    assert [name.split()[-2:] for name in log.fitted] == [["linear", "both"]] * 2
+    assert log.ends.count("kept") == 6
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("seeds", [7]),
+        ("data", {"reader": "synthetic", "rows": 301}),
+        ("splits", [{"name": "stratified", "test": 0.25}, {"name": "temporal", "test": 0.25}]),
+        ("models", ["prior", {"name": "tfidf-logreg", "params": {"C": 2}}]),
+    ],
+)
+def test_what_changes_a_result_changes_its_key(
+    small: dict[str, Any], tmp_path: Path, key: str, value: Any
+) -> None:
+    benchmark.run(small, out=tmp_path)
+    log = Log()
+    benchmark.run({**small, key: value}, out=tmp_path, watcher=log)
+    fitted = [name for name in log.fitted if "tfidf" in name]
+    assert len(fitted) == 2
+
+
+def test_a_label_is_no_part_of_the_key(small: dict[str, Any], tmp_path: Path) -> None:
+    def keys(label: str) -> set[str]:
+        small["models"] = [{"name": "prior", "label": label}]
+        found = records(benchmark.run(small, out=tmp_path / label).folder).values()
+        return {record["key"] for record in found}
+
+    assert keys("one") == keys("two")
+
+
+def test_a_failing_cell_is_a_record_and_the_others_go_on(
+    small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MODELS, "faulty", "faulty:Faulty")
+    trap = tmp_path / "trap"
+    trap.touch()
+    small["models"] = [{"name": "faulty", "params": {"trap": str(trap)}}, "prior"]
+    out = tmp_path / "out"
+    done = benchmark.run(small, out=out)
+    frame = done.status().set_index(["split", "model"])
+    assert frame.loc[("stratified", "faulty"), "state"] == "failed"
+    assert frame.loc[("stratified", "faulty"), "error"] == "ArithmeticError: the trap is set"
+    assert frame.loc[("stratified", "prior"), "state"] == "done"
+    error = records(out)[frame.loc[("temporal", "faulty"), "path"]]["error"]
+    assert error["class"] == "ArithmeticError"
+    assert "faulty.py" in error["traceback"]
+    assert "faulty" not in set(done.leaderboard()["model"])
+
+    trap.unlink()
+    log = Log()
+    again = benchmark.run(small, out=out, watcher=log)
+    assert sorted(set(name.split()[-2] for name in log.fitted)) == ["faulty"]
+    assert set(again.status()["state"]) == {"done"}
+    assert "faulty" in set(again.leaderboard()["model"])
+
+
+def test_only_failed_leaves_missing_cells_alone(
+    small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MODELS, "faulty", "faulty:Faulty")
+    trap = tmp_path / "trap"
+    trap.touch()
+    small["models"] = [{"name": "faulty", "params": {"trap": str(trap)}}]
+    out = tmp_path / "out"
+    benchmark.run(small, out=out)
+    trap.unlink()
+    small["models"].append("prior")
+    states = benchmark.run(small, out=out, only_failed=True).status()
+    assert dict(zip(states["model"], states["state"], strict=True)) == {
+        "ceiling": "done",
+        "faulty": "done",
+        "prior": "missing",
+    }
+
+
+def test_several_processes_give_the_same_predictions_as_one(
+    small: dict[str, Any], tmp_path: Path
+) -> None:
+    benchmark.run(small, out=tmp_path / "one")
+    benchmark.run(small, out=tmp_path / "two", jobs=2)
+    assert hashes(tmp_path / "one") == hashes(tmp_path / "two")
+
+
+def test_executors_are_checked(small: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="unknown executor 'proces'.*did you mean 'process'"):
+        benchmark.run(small, out=tmp_path, executor="proces")
+    with pytest.raises(InputError, match="executor serial with 2 jobs"):
+        benchmark.run(small, out=tmp_path, executor="serial", jobs=2)
+    with pytest.raises(InputError, match="jobs = 0"):
+        benchmark.run(small, out=tmp_path, jobs=0)
+
+
+KILLED = """
+import sys, yaml, benchmark
+benchmark.run(yaml.safe_load(sys.argv[1]), out=sys.argv[2])
+"""
+
+
+def test_a_killed_run_goes_on_without_refitting_and_ends_as_if_it_had_not_been(
+    small: dict[str, Any], tmp_path: Path
+) -> None:
+    small["models"] = [{"name": "tfidf-logreg", "inputs": ["text", "tabular", "both"]}, "prior"]
+    benchmark.run(small, out=tmp_path / "whole")
+    out = tmp_path / "killed"
+    command = [sys.executable, "-c", KILLED, json.dumps(small), str(out)]
+    victim = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    deadline = time.monotonic() + 60
+    while len(finished(out)) < 3 and time.monotonic() < deadline:
+        assert victim.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.002)
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    survived = {path: path.stat().st_mtime_ns for path in finished(out)}
+    assert 3 <= len(survived) < 10
+    log = Log()
+    benchmark.run(small, out=out, watcher=log)
+    assert len(log.fitted) == 10 - len(survived)
+    assert {path: path.stat().st_mtime_ns for path in survived} == survived
+    assert hashes(out) == hashes(tmp_path / "whole")
+    assert not [path for path in out.rglob(".*")]
+
+
+def test_a_record_says_what_made_the_number(small: dict[str, Any], tmp_path: Path) -> None:
+    benchmark.run(small, out=tmp_path)
+    record = next(r for r in records(tmp_path).values() if r["cell"]["model"] == "tfidf-logreg")
+    assert record["status"] == "done"
+    assert record["schema"] == 1
+    assert set(record["seconds"]) == {"read", "features", "fit", "predict"}
+    assert record["peak_memory_mb"] > 50
+    assert record["cell"]["columns"] == [
+        "brief_title", "brief_summary", "eligibility_criteria", "conditions",
+    ]  # fmt: skip
+    assert record["cell"]["libraries"]["scikit-learn"]
+    assert record["rows"]["train"] + record["rows"]["valid"] + record["rows"]["test"] == 300
+    assert set(record["git"]) == {"commit", "dirty"}
+    assert record["environment"]["versions"]["numpy"]
+    assert len(record["predictions_sha256"]) == 64
+
+
+def test_late_columns_are_seen_only_as_of_after(small: dict[str, Any], tmp_path: Path) -> None:
+    small["models"] = [{"name": "tfidf-logreg", "inputs": "tabular"}]
+    small["as_of"] = ["registration", "after"]
+    done = benchmark.run(small, out=tmp_path)
+    seen = {r["cell"]["as_of"]: r["cell"]["columns"] for r in records(tmp_path).values()}
+    assert "enrollment" not in seen["registration"]
+    assert "enrollment" in seen["after"]
+    board = done.leaderboard("roc_auc").query("metric == 'roc_auc' and split == 'stratified'")
+    value = board[board["model"] == "tfidf-logreg"].set_index("as_of")["value"]
+    assert value["after"] > value["registration"]
+
+
+def test_where_keeps_rows_by_value_list_and_range(small: dict[str, Any], tmp_path: Path) -> None:
+    small["data"]["where"] = {
+        "phases": ["PHASE2", "PHASE3"],
+        "start_date": {"from": "2008-01-01", "to": "2018-12-31"},
+    }
+    small["data"]["rows"] = 900
+    ids = benchmark.run(small, out=tmp_path).predictions()["id"].unique()
+    from benchmark.readers import synthetic
+
+    frame = synthetic.read(synthetic.Options(rows=900)).frame.loc[ids]
+    assert set(frame["phases"]) == {"PHASE2", "PHASE3"}
+    assert frame["start_date"].between("2008-01-01", "2018-12-31").all()
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ({"phase": "PHASE2"}, "unknown column in `where` 'phase'.*did you mean 'phases'"),
+        ({"phases": "PHASE9"}, "`where` leaves none of 300 rows"),
+        ({"start_date": {"from": "soon"}}, "bounds of the column's own type"),
+        ({"start_date": {"form": "2001-01-01"}}, "did you mean 'from'"),
+    ],
+)
+def test_a_filter_that_cannot_be_applied_says_why(
+    small: dict[str, Any], tmp_path: Path, where: dict[str, Any], message: str
+) -> None:
+    small["data"]["where"] = where
+    with pytest.raises(InputError, match=message):
+        benchmark.run(small, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_chosen_columns_are_the_only_ones_seen(small: dict[str, Any], tmp_path: Path) -> None:
+    small["data"]["columns"] = {"text": ["brief_title"], "categorical": ["phases"]}
+    small["models"] = [{"name": "tfidf-logreg", "inputs": "both"}]
+    benchmark.run(small, out=tmp_path)
+    record = next(r for r in records(tmp_path).values() if not r["is_ceiling"])
+    assert record["cell"]["columns"] == [
+        "min_age", "number_of_arms", "enrollment_planned", "record_score", "phases", "start_date",
+        "brief_title",
+    ]  # fmt: skip
+    small["data"]["columns"] = {"text": ["title"]}
+    with pytest.raises(InputError, match="unknown text column in `data.columns` 'title'"):
+        benchmark.run(small, out=tmp_path)
+
+
+def test_a_model_without_any_column_of_its_inputs_is_refused(
+    small: dict[str, Any], tmp_path: Path
+) -> None:
+    small["data"]["columns"] = {"text": []}
+    with pytest.raises(InputError, match="tfidf-logreg with inputs 'text': the data has no text"):
+        benchmark.run(small, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unwritable_folder_is_named(small: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(InputError, match="cannot write to"):
+        benchmark.run(small, out=file / "out")
+
+
+def test_compare_is_paired_and_antisymmetric(small: dict[str, Any], tmp_path: Path) -> None:
+    done = benchmark.run(small, out=tmp_path)
+    one, other = done.compare("tfidf-logreg", "prior"), done.compare("prior", "tfidf-logreg/text")
+    assert one["split"].tolist() == ["stratified", "temporal"]
+    assert one["difference"].tolist() == pytest.approx((-other["difference"]).tolist())
+    assert one["low"].tolist() == pytest.approx((-other["high"]).tolist())
+    with pytest.raises(InputError, match="did you mean 'prior/none'"):
+        done.compare("priors", "tfidf-logreg")
+
+
+def test_compare_asks_which_inputs_where_there_are_several(
+    small: dict[str, Any], tmp_path: Path
+) -> None:
+    small["models"] = [{"name": "tfidf-logreg", "inputs": ["text", "both"]}, "prior"]
+    done = benchmark.run(small, out=tmp_path)
+    with pytest.raises(InputError, match="one of tfidf-logreg/text, tfidf-logreg/both"):
+        done.compare("tfidf-logreg", "prior")
+    assert len(done.compare("tfidf-logreg/both", "prior")) == 2
+
+
+def test_read_gives_a_finished_run_back(small: dict[str, Any], tmp_path: Path) -> None:
+    done = benchmark.run(small, out=tmp_path)
+    pd.testing.assert_frame_equal(benchmark.read(tmp_path).leaderboard(), done.leaderboard())
+    with pytest.raises(InputError, match="holds no run"):
+        benchmark.read(tmp_path / "splits")
+
+
+def test_two_tasks_share_one_run(small: dict[str, Any], tmp_path: Path) -> None:
+    small["task"] = ["trial-outcome", "trial-status"]
+    board = benchmark.run(small, out=tmp_path).leaderboard()
+    assert set(board["task"]) == {"trial-outcome", "trial-status"}
+    status = board[board["task"] == "trial-status"]
+    assert "f1_macro@valid" not in set(status["metric"])  # argmax decides among three classes
+    assert "average_precision_negative" in set(status["metric"])
