@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from benchmark.cli_data import data
 from features.errors import InputError, one_line
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+app.add_typer(data, name="data")
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A results folder of `run`.")]
 MetricOption = Annotated[

@@ -23,7 +23,8 @@ from models import check_params, model_class
 
 DATA_VARIABLE = "TRIALMARK_DATA"
 DEFAULT_METRICS = (
-    "roc_auc", "average_precision", "average_precision_negative", "f1_macro", "f1_macro@valid", "brier",
+    "roc_auc", "average_precision", "average_precision_negative", "f1_macro", "f1_macro@valid",
+    "brier",
 )  # fmt: skip
 
 Loc = tuple[str | int, ...]
@@ -45,11 +46,16 @@ class ColumnChoice(Strict):
 
 
 class DataConfig(Strict):
-    """Where the rows come from. `options` are the reader's own keys (`path`, ...)."""
+    """Where the rows come from. `options` are the reader's own keys (`path`, ...).
+
+    `where` keeps the rows that meet its conditions, `require` those with a value in each of its
+    columns.
+    """
 
     reader: str = "synthetic"
     columns: ColumnChoice = ColumnChoice()
     where: dict[str, Any] = Field(default_factory=dict)
+    require: list[str] = Field(default_factory=list)
     options: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -283,20 +289,19 @@ def _first(
 
 def _fields_at(kind: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
     """Names a section may hold, given the path to it through nested models and lists."""
-    fields: Any = kind
+    section: type[BaseModel] | None = kind
     for part in loc:
-        if isinstance(part, int) or not isinstance(fields, type):
-            continue
-        annotation = fields.model_fields[part].annotation
-        fields = next(
-            (
-                a
-                for a in (*getattr(annotation, "__args__", ()), annotation)
-                if isinstance(a, type) and issubclass(a, BaseModel)
-            ),
-            None,
-        )
-    return sorted(fields.model_fields) if fields is not None else []
+        if isinstance(part, str) and section is not None:
+            section = _section(section.model_fields[part].annotation)
+    return sorted(section.model_fields) if section is not None else []
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    """The model in an annotation such as `Section`, `list[Section]` or `Section | None`."""
+    for part in (*getattr(annotation, "__args__", ()), annotation):
+        if isinstance(part, type) and issubclass(part, BaseModel):
+            return part
+    return None
 
 
 def _checked(config: RunConfig, base: Path, place: _Places) -> RunConfig:
@@ -377,24 +382,31 @@ def _checked_data(data: DataConfig, base: Path, place: _Places) -> DataConfig:
     if isinstance(options.get("path"), str):
         with place.at("data", "path"):
             options["path"] = resolve_path(options["path"], base)
+    if isinstance(options.get("rules"), str):
+        with place.at("data", "rules"):
+            options["rules"] = resolve_path(options["rules"], base)
+    if isinstance(options.get("path"), list):
+        with place.at("data", "path"):
+            options["path"] = [resolve_path(str(path), base) for path in options["path"]]
     kind = importlib.import_module(READERS[data.reader]).Options
     try:
         checked = kind.model_validate(options)
     except ValidationError as error:
         if error.errors()[0]["type"] == "extra_forbidden":
             name = error.errors()[0]["loc"][0]
-            known = {*kind.model_fields, "reader", "columns", "where"}
+            known = {*kind.model_fields, *DataConfig.model_fields} - {"options"}
             with place.at("data", name):
                 raise unknown_name(
                     f"key of `data` with reader {data.reader}", name, known
                 ) from None
         raise _first(error, place, kind, ("data",)) from None
-    path = getattr(checked, "path", None)
-    if isinstance(path, Path) and not path.exists():
-        raise InputError(
-            f"{place(('data', 'path'))}: no file at {path}",
-            "a path relative to the config file, absolute, or from ${TRIALMARK_DATA}",
-        )
+    paths = getattr(checked, "path", None)
+    for path in paths if isinstance(paths, list) else [paths]:
+        if isinstance(path, Path) and not path.exists():
+            raise InputError(
+                f"{place(('data', 'path'))}: no file at {path}",
+                "a path relative to the config file, absolute, or from ${TRIALMARK_DATA}",
+            )
     return data.model_copy(update={"options": checked.model_dump(mode="json")})
 
 

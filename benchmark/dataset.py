@@ -24,7 +24,9 @@ class Rows:
     `frame` is indexed by unique string ids and holds the declared `columns` in the types that
     `features.columns.Column` states, besides columns that are no inputs (status, source).
     `rejected` lists the rows left out: their place in the file (1 = first record), id and reason.
-    `target` names the column a table declares as its target. `oracle` holds the true class
+    `target` names the column a table declares as its target, `official` the one that says in which
+    part of a published split a row stands (train, valid, test or missing). `incomplete` counts the
+    rows dropped for want of a value that `data.require` asks for. `oracle` holds the true class
     probabilities by as-of level and task, where the generator knows them: (n, k) in frame order.
     """
 
@@ -35,6 +37,8 @@ class Rows:
     date: str | None = None
     target: str | None = None
     positive: str | None = None
+    official: str | None = None
+    incomplete: int = 0
     oracle: Mapping[tuple[KnownAt, str], Floats] = field(default_factory=dict)
 
 
@@ -44,7 +48,8 @@ class Dataset:
 
     `X` (n rows, indexed by id) holds every offered column; `columns` says which of them are
     inputs; `y` is as `target` states. `dates` orders temporal splits, `groups` names the sponsor
-    or the like; `oracle` maps an as-of level to the true probabilities, (n, k).
+    or the like, `official` the published part (train, valid, test or missing); `oracle` maps an
+    as-of level to the true probabilities, (n, k).
     """
 
     task: str
@@ -54,6 +59,7 @@ class Dataset:
     columns: tuple[Column, ...]
     dates: pd.Series | None = None
     groups: pd.Series | None = None
+    official: pd.Series | None = None
     oracle: Mapping[KnownAt, Floats] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -79,8 +85,18 @@ class Dataset:
 
     def take(self, ids: np.ndarray) -> tuple[pd.DataFrame, Ints]:
         """Rows and targets of the given ids, in their order."""
-        rows = self.X.index.get_indexer(ids)
+        rows = self.X.index.get_indexer(pd.Index(ids))
         return self.X.iloc[rows], self.y[rows]
+
+
+def rows_fingerprint(rows: Rows) -> str:
+    """sha256 over ids and every column of the frame, inputs or not, in order of their names."""
+    digest = hashlib.sha256()
+    _update(digest, pd.Series(rows.frame.index))
+    for name in sorted(rows.frame.columns):
+        digest.update(name.encode())
+        _update(digest, rows.frame[name])
+    return digest.hexdigest()
 
 
 def _update(digest: hashlib._Hash, column: pd.Series) -> None:

@@ -18,7 +18,7 @@ from benchmark.bootstrap import (
     union_weights,
 )
 from benchmark.compare import rank
-from benchmark.metrics import Scored, metric_of, metric_names, scores
+from benchmark.metrics import Scored, metric_names, metric_of, scores
 from benchmark.receipts import sha256
 from benchmark.store import Store
 from features.errors import InputError, unknown_name
@@ -69,7 +69,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Table:
-    """What may be compared: one task, split and as-of level, the seeds and the bootstrap weights."""
+    """What may be compared: the planned cells of one task, split and as-of level."""
 
     task: str
     split: str
@@ -162,8 +162,8 @@ def _tables(entries: Iterable[Mapping[str, Any]]) -> list[Table]:
     for entry in entries:
         groups.setdefault(tuple(entry[name] for name in GROUP), []).append(entry)
     return [
-        Table(*key, tuple(dict.fromkeys(entry["seed"] for entry in members)), tuple(members))
-        for key, members in groups.items()
+        Table(task, split, as_of, tuple(dict.fromkeys(e["seed"] for e in members)), tuple(members))
+        for (task, split, as_of), members in groups.items()
     ]
 
 
@@ -211,7 +211,9 @@ def _contenders(store: Store, table: Table, wanted: Sequence[str]) -> list[Conte
         return []
     # from the plan, so that the draws stay the same while cells are still missing
     hashes = sorted({str(entry["split_hash"]) for entry in table.entries})
-    weights = union_weights([test["id"] for test in tests.values()], seed_text="".join(hashes))
+    weights = union_weights(
+        [pd.Index(test["id"]) for test in tests.values()], seed_text="".join(hashes)
+    )
     by_seed = {seed: _columns(weights, test) for seed, test in tests.items()}
     return [
         _contender(name, done[name], scored[name], weights=by_seed, wanted=wanted) for name in done
@@ -320,8 +322,9 @@ def _row(
         "n_train": first["rows"]["train"],
         "n_test": first["rows"]["test"],
         "prevalence": _prevalence(first),
+        "positive": _positive(first),
         **_costs(contender),
-        "checkpoint": first["notes"].get("checkpoint"),
+        "checkpoint": first["notes"].get("checkpoint", {}).get("label"),
         "device": first["device_name"],
         "split_hash": _joined(r["cell"]["split_hash"] for r in contender.records.values()),
         "dataset_fingerprint": first["cell"]["dataset_fingerprint"],
@@ -345,8 +348,16 @@ def _prevalence(record: Mapping[str, Any]) -> float | None:
     return float(counts[classes[1]] / n)
 
 
+def _positive(record: Mapping[str, Any]) -> str | None:
+    """What the prevalence is the share of; None for several classes."""
+    kind, classes = record["target"]["kind"], record["target"]["classes"]
+    if kind == "multiclass":
+        return None
+    return "of a row's labels" if kind == "multilabel" else str(classes[1])
+
+
 def _costs(contender: Contender) -> dict[str, float | None]:
-    """Means over seeds. `fit_seconds` holds features and fit, dear work found in a cache included."""
+    """Means over seeds. `fit_seconds` holds features and fit, what a cache spared included."""
     seconds = [record["seconds"] for record in contender.records.values()]
     if "fit" not in seconds[0]:  # the ceiling is not fitted
         return dict.fromkeys(("fit_seconds", "predict_seconds", "tune_seconds", "peak_memory_mb"))

@@ -141,6 +141,8 @@ def read_rows(config: RunConfig) -> Rows:
     module = importlib.import_module(READERS[config.data.reader])
     rows: Rows = module.read(module.Options.model_validate(config.data.options))
     rows = narrowed(rows, _kept(rows.frame, config.data.where))
+    complete = _complete(rows.frame, config.data.require)
+    rows = replace(narrowed(rows, complete), incomplete=int((~complete).sum()))
     return replace(rows, columns=_chosen(rows.columns, config.data.columns))
 
 
@@ -159,6 +161,20 @@ def _kept(frame: pd.DataFrame, where: Mapping[str, Any]) -> pd.Series:
     if not keep.any():
         raise InputError(
             f"`where` leaves none of {len(frame)} rows", "some rows", "widen the filter"
+        )
+    return keep
+
+
+def _complete(frame: pd.DataFrame, required: Sequence[str]) -> pd.Series:
+    """Rows that have a value, and for a text more than "", in every required column."""
+    keep = pd.Series(True, index=frame.index)
+    for name in required:
+        if name not in frame:
+            raise unknown_name("column in `require`", name, frame.columns)
+        keep &= frame[name].notna() & (frame[name] != "")
+    if not keep.any():
+        raise InputError(
+            f"`require` leaves none of {len(frame)} rows", "some rows", "require fewer columns"
         )
     return keep
 
@@ -262,7 +278,11 @@ def _plan_json(
         "name": config.name,
         "reader": config.data.reader,
         "metrics": config.metrics,
-        "rows": {"read": len(rows.frame), "rejected": len(rows.rejected)},
+        "rows": {
+            "read": len(rows.frame),
+            "rejected": len(rows.rejected),
+            "incomplete": rows.incomplete,
+        },
         "datasets": {
             task: {
                 "fingerprint": data.fingerprint,

@@ -164,8 +164,9 @@ def choose_thresholds(y_valid: Ints, proba_valid: Floats, kind: str) -> Floats:
 
     Binary: one, (1,), for the score of `classes[1]`, the best for macro-F1. Multi-label: one a
     label, (k,), the best for that label's F1. Multi-class: none, (0,). Candidates are the midpoints
-    between neighbouring distinct scores; of equally good ones the nearest to 0.5 is taken (of two
-    as near, the lower). 0.5 stays where valid holds one class only or all scores are the same.
+    between neighbouring distinct scores, 0 (all positive, which is what the F1 of useless scores
+    asks for) and just above the highest (none). Of equally good ones the nearest to 0.5 is taken
+    (of two as near, the lower). 0.5 stays where valid holds one class only.
     """
     if kind == "multiclass":
         return np.empty(0)
@@ -243,6 +244,12 @@ def precision_macro(at: Weighted) -> Floats:
     return np.asarray(_precision(at).mean(axis=1))
 
 
+def precision_micro(at: Weighted) -> Floats:
+    """Precision of all classes' or labels' counts together; 0 if nothing is predicted."""
+    hit, decided, _ = at.counts
+    return _ratio(hit.sum(axis=1), decided.sum(axis=1), 0.0)
+
+
 def precision_positive(at: Weighted) -> Floats:
     """Precision of `classes[1]`; 0 if it's never predicted."""
     return np.asarray(_precision(at)[:, 1])
@@ -251,6 +258,12 @@ def precision_positive(at: Weighted) -> Floats:
 def recall_macro(at: Weighted) -> Floats:
     """Mean recall of all classes or labels; one without a true row counts 0."""
     return np.asarray(_recall(at, 0.0).mean(axis=1))
+
+
+def recall_micro(at: Weighted) -> Floats:
+    """Recall of all classes' or labels' counts together; 0 without a true label."""
+    hit, _, true = at.counts
+    return _ratio(hit.sum(axis=1), true.sum(axis=1), 0.0)
 
 
 def recall_positive(at: Weighted) -> Floats:
@@ -372,9 +385,13 @@ METRICS = {
     "precision_macro": Metric(
         precision_macro, ALL, "mean precision of the classes or labels", needs_decisions=True
     ),
+    "precision_micro": Metric(
+        precision_micro, ALL, "precision of the pooled counts", needs_decisions=True
+    ),
     "recall_macro": Metric(
         recall_macro, ALL, "mean recall of the classes or labels", needs_decisions=True
     ),
+    "recall_micro": Metric(recall_micro, ALL, "recall of the pooled counts", needs_decisions=True),
     "balanced_accuracy": Metric(
         balanced_accuracy, SINGLE, "mean recall of the classes present", needs_decisions=True
     ),
@@ -401,6 +418,21 @@ METRICS = {
 }
 
 
+_SINGLE_DEFAULTS = (
+    "roc_auc", "average_precision", "average_precision_negative", "f1_macro", "f1_macro@valid",
+    "brier",
+)  # fmt: skip
+DEFAULTS = {
+    "binary": _SINGLE_DEFAULTS,
+    "multiclass": _SINGLE_DEFAULTS,
+    "multilabel": (
+        "f1_macro@valid", "f1_micro@valid", "average_precision", "roc_auc", "subset_accuracy@valid",
+        "lrap",
+    ),
+}  # fmt: skip
+"""What a table shows unless the config says otherwise, by kind of target; the first one ranks."""
+
+
 def metric_of(name: str, target: Target | None = None) -> Metric:
     """The metric behind `f1_macro`, `f1_macro@valid` or `f1[RCT]@valid`.
 
@@ -424,6 +456,23 @@ def metric_names(target: Target, *, tuned: bool) -> tuple[str, ...]:
         if tuned and metric.needs_decisions and target.kind != "multiclass":
             names += [f"{name}@valid" for name in full]
     return tuple(names)
+
+
+def label_metrics(target: Target) -> tuple[str, ...]:
+    """F1 (at the threshold of valid where there is one), AP and ROC-AUC of each class or label.
+
+    Empty for a binary target, whose own metrics say it all.
+    """
+    if target.kind == "binary":
+        return ()
+    rule = "@valid" if target.kind == "multilabel" else ""
+    forms = (f"f1[{{}}]{rule}", "average_precision[{}]", "roc_auc[{}]")
+    return tuple(form.format(label) for form in forms for label in target.classes)
+
+
+def label_of(name: str) -> str | None:
+    """The class or label that a metric is of: `RCT` for `f1[RCT]@valid`; None for all."""
+    return _parse(name).label
 
 
 def scores(
@@ -531,20 +580,23 @@ def _indicator(numbers: Ints, k: int) -> Floats:
 
 
 def _best_cut(y: Ints, score: Floats, *, macro: bool) -> float:
-    """The midpoint of two neighbouring scores with the best F1 (`macro`: of both classes)."""
+    """The cut with the best F1 (`macro`: of both classes); see `choose_thresholds`."""
     order = np.argsort(score, kind="stable")
     ranked, n, positives = score[order], len(y), int(y.sum())
-    last = np.flatnonzero(ranked[1:] > ranked[:-1])
-    if len(last) == 0 or positives in (0, n):
+    if positives in (0, n):
         return 0.5
-    below, missed = last + 1, np.cumsum(y[order])[last]
+    # rows below each cut: none of them, those up to a gap between scores, all
+    last = np.flatnonzero(ranked[1:] > ranked[:-1])
+    below = np.concatenate([[0], last + 1, [n]])
+    missed = np.append(0, np.cumsum(y[order]))[below]
     gain = 2 * (positives - missed) / (n - below + positives)
     if macro:
         gain = gain + 2 * (below - missed) / (below + n - positives)
     low, high = ranked[last], ranked[last + 1]
     middle = low + (high - low) / 2
     # Between neighbouring floats the midpoint rounds to one of them; it must not be the lower.
-    cuts = np.where(middle > low, middle, high)
+    middle = np.where(middle > low, middle, high)
+    cuts = np.concatenate([[0.0], middle, [np.nextafter(ranked[-1], np.inf)]])
     best = cuts[gain >= gain.max() - _TIE_TOLERANCE]
     # Rounded, or 0.3 and 0.7 would not be equally far from 0.5.
     return float(best[np.argmin(np.abs(best - 0.5).round(12))])

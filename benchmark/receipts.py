@@ -66,7 +66,7 @@ def versions(distributions: Iterable[str]) -> dict[str, str | None]:
 
 @functools.cache
 def git_state() -> dict[str, Any]:
-    """Commit of the trialmark checkout and whether it has uncommitted changes; nulls outside one."""
+    """Commit of the checkout, and whether it has uncommitted changes; nulls outside of one."""
     commit = _git("rev-parse", "HEAD")
     changes = _git("status", "--porcelain")
     return {"commit": commit or None, "dirty": None if changes is None else bool(changes)}

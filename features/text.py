@@ -39,6 +39,11 @@ def join_text(frame: pd.DataFrame, columns: Columns, template: str | None = None
     return ["\n".join(text for text in row if text) for row in zip(*parts, strict=True)]
 
 
+def cut(texts: Sequence[str], max_characters: int | None) -> list[str]:
+    """The texts, each no longer than `max_characters` (None: as they are)."""
+    return [text[:max_characters] for text in texts]
+
+
 def verbalise(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
     """The table cells of each row in words; missing cells are left out."""
     columns = [in_words(frame[name]) for name in names]
@@ -58,4 +63,6 @@ def in_words(column: pd.Series) -> list[str]:
         column = column.dt.strftime("%Y-%m-%d")
     elif pd.api.types.is_numeric_dtype(column):
         column = column.map("{:.10g}".format, na_action="ignore")
-    return ["" if missing else str(cell) for cell, missing in zip(column, column.isna(), strict=True)]
+    return [
+        "" if missing else str(cell) for cell, missing in zip(column, column.isna(), strict=True)
+    ]

@@ -14,6 +14,8 @@ from models.base import Context, Model, Params, Target
 
 MODELS = {
     "prior": "models.floors:Prior",
+    "always-positive": "models.floors:AlwaysPositive",
+    "keyword-rule": "models.keyword_rule:KeywordRule",
     "tfidf-logreg": "models.tfidf_logreg:TfidfLogReg",
     "lightgbm": "models.gbdt:LightGBM",
     "encoder": "models.encoder:EncoderClassifier",

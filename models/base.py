@@ -34,7 +34,11 @@ class Target:
 
 
 class Timer:
-    """Seconds of wall time spent by phase; phases must not nest."""
+    """Seconds of wall time spent by phase; phases must not nest.
+
+    The phase `spared` holds what a cache saved: a model adds the seconds that the same work took
+    when it was done, so that its cost does not depend on who ran before it.
+    """
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -12,20 +12,22 @@ import pandas as pd
 from features.checkpoints import Checkpoint, fetch, resolve, weights_sha256
 from features.columns import Columns, Inputs
 from features.errors import InputError, one_line
-from features.text import join_text, verbalise
+from features.text import cut, join_text, verbalise
 from models import finetune
 from models.base import Context, Floats, Ints, Params, Target
 from models.finetune import Encoded, EncoderParams
+from models.losses import pick
 
 
 class EncoderClassifier:
     """`AutoModelForSequenceClassification` on one text a row.
 
     The head is the one that transformers puts on the checkpoint's architecture: for DistilBERT and
-    BERT a small network on the first token, whose new weights come from `context.seed`. Single
-    label: cross-entropy and softmax. Multi-label: binary cross-entropy and a sigmoid for each
-    label. A row's text is that of `features.text.join_text`, except that without a template the
-    table's cells in words come first: texts are cut at the end, and the table must not be lost.
+    BERT (MiniLM too, though it was trained for sentences with mean pooling) a small network on the
+    first token. Its new weights come from `context.seed`. Single label: softmax, and cross-entropy
+    unless `loss` says otherwise. Multi-label: a sigmoid for each label, and binary cross-entropy.
+    A row's text is that of `features.text.join_text`, except that without a template the table's
+    cells in words come first: texts are cut at the end, and the table must not be lost.
 
     On the CPU the same seed and number of threads give the same predictions bit for bit.
     After `fit`, `network` and `tokenizer` hold the fitted parts, for attribution.
@@ -62,8 +64,13 @@ class EncoderClassifier:
                 "at least one of each (the best epoch is picked on the valid rows)",
                 "change the split",
             )
+        pick(self.params.loss, self.target.kind)  # before anything is loaded
         checkpoint = fetch(resolve(self.params.checkpoint, self.params.revision))
-        with self._isolated(), _own_random(self.context.seed, self.context.device):
+        with (
+            _quiet(),
+            _threads(self.context.threads),
+            _own_random(self.context.seed, self.context.device),
+        ):
             self.tokenizer, self.network = self._load(checkpoint)
             with self.context.timer("features"):
                 rows, valid_rows = self._encode(X), self._encode(valid[0])
@@ -72,7 +79,7 @@ class EncoderClassifier:
                 (rows, y),
                 valid=(valid_rows, valid[1]),
                 params=self.params,
-                multilabel=self.target.kind == "multilabel",
+                target=self.target,
                 context=self.context,
             )
         self.notes = {
@@ -85,14 +92,17 @@ class EncoderClassifier:
 
     def predict_proba(self, X: pd.DataFrame) -> Floats:
         """Probabilities, (n, k); they do not depend on the order of the rows."""
-        with self._isolated():
+        with _quiet(), _threads(self.context.threads):
             with self.context.timer("features"):
                 rows = self._encode(X)
             logits = finetune.logits(self.network, rows, batch_size=4 * self.params.batch_size)
         return finetune.probabilities(logits, multilabel=self.target.kind == "multilabel")
 
     def texts(self, X: pd.DataFrame) -> list[str]:
-        """The text of each row that the encoder reads, not yet cut."""
+        """The text of each row that the encoder reads, cut to characters but not yet to tokens."""
+        return cut(self._joined(X), self.params.max_characters)
+
+    def _joined(self, X: pd.DataFrame) -> list[str]:
         if self.params.template is not None or not self.columns.tabular:
             return join_text(X, self.columns, self.params.template)
         table = verbalise(X, self.columns.tabular)
@@ -109,6 +119,7 @@ class EncoderClassifier:
     def _load(self, checkpoint: Checkpoint) -> tuple[Any, Any]:
         """Tokenizer and network, with a fresh head of one output a class."""
         import torch
+        from safetensors import SafetensorError
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
         names = self.target.classes
@@ -129,7 +140,7 @@ class EncoderClassifier:
                 dtype=torch.float32,
                 **safe,
             )
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise InputError(
                 f"checkpoint {checkpoint.label!r} cannot be loaded ({one_line(error, 200)})",
                 "an encoder that transformers can classify text with, saved as safetensors",
@@ -140,8 +151,8 @@ class EncoderClassifier:
         return tokenizer, network.to(self.context.device)
 
     def _check_length(self, tokenizer: Any, network: Any) -> None:
-        positions = getattr(network.config, "max_position_embeddings", None)
-        longest = min(int(tokenizer.model_max_length), positions or tokenizer.model_max_length)
+        longest = int(tokenizer.model_max_length)  # a huge number where the checkpoint tells none
+        longest = min(longest, getattr(network.config, "max_position_embeddings", longest))
         if self.params.max_length > longest:
             raise InputError(
                 f"max_length {self.params.max_length}",
@@ -158,13 +169,6 @@ class EncoderClassifier:
             "sha256": weights_sha256(checkpoint.folder),
             "parameters": sum(part.numel() for part in self.network.parameters()),
         }
-
-    @contextmanager
-    def _isolated(self) -> Iterator[None]:
-        with ExitStack() as stack:
-            stack.enter_context(_quiet())
-            stack.enter_context(_threads(self.context.threads))
-            yield
 
 
 def _check_weights(checkpoint: Checkpoint, network: Any, found: dict[str, Any]) -> None:

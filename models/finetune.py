@@ -23,7 +23,8 @@ from pydantic import Field, field_validator
 
 from features.errors import InputError
 from features.text import template_fields
-from models.base import Context, Floats, Ints, Params
+from models.base import Context, Floats, Ints, Target
+from models.losses import LossParams, Objective, objective, pick
 
 if TYPE_CHECKING:
     import torch
@@ -32,25 +33,29 @@ Batch = npt.NDArray[np.int64]
 """Numbers of the rows of one batch."""
 
 
-class EncoderParams(Params):
+class EncoderParams(LossParams):
     """Parameters of the fine-tuned encoder.
 
     `checkpoint` and `revision` are those of `features.checkpoints.resolve`. Texts are cut to
-    `max_length` tokens. `template` is that of `features.text.join_text`. `max_steps` bounds the
+    `max_length` tokens. `template` is that of `features.text.join_text`; the text
+    it gives is cut to `max_characters` before that. `max_steps` bounds the
     optimiser steps that `epochs` asks for; one step takes `batch_size * accumulation` rows.
     `warmup` is the share of the steps during which the learning rate `lr` rises from 0; then it
     falls to 0 by `schedule`. The valid rows are scored every `eval_every_steps` steps (None: once
     an epoch) and after the last step; training ends early after `patience` scores in a row that
-    bring no better `monitor` (None: never), and the weights of the best score are kept. `loss` is
-    the log loss; F1 is taken at the most likely class, or at 0.5 for each label. `precision`
-    `auto` trains in bfloat16 on a GPU that has it, else in float16 with loss scaling, and in
-    float32 elsewhere; scores and predictions are always computed in float32.
+    bring no better `monitor` (None: never), and the weights of the best score are kept. To monitor
+    `loss` is to monitor the loss that is trained, with its class weights; F1 is taken at the most
+    likely class, or at 0.5 for each label. For the loss's own parameters see
+    `models.losses.LossParams`. `precision` `auto` trains in bfloat16 on a GPU that has it, else in
+    float16 with loss scaling, and in float32 elsewhere; scores and predictions are always computed
+    in float32.
     """
 
     checkpoint: str = "distilbert-base-uncased"
     revision: str | None = None
     max_length: int = Field(128, ge=8)
     template: str | None = None
+    max_characters: int | None = Field(None, ge=1)
     epochs: int = Field(3, ge=1)
     max_steps: int | None = Field(None, ge=1)
     batch_size: int = Field(16, ge=1)
@@ -125,13 +130,6 @@ def probabilities(logits: Floats, *, multilabel: bool) -> Floats:
     return np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
 
 
-def log_loss(logits: Floats, y: Ints, *, multilabel: bool) -> float:
-    """Mean negative log likelihood a row (multi-label: a row and label), in nats."""
-    if multilabel:
-        return float(np.mean(np.logaddexp(0, logits) - y * logits))
-    return float(np.mean(np.logaddexp.reduce(logits, axis=1) - logits[np.arange(len(y)), y]))
-
-
 def logits(network: Any, rows: Encoded, *, batch_size: int) -> Floats:
     """Outputs of the network for each row, (n, k), in float32 and without dropout.
 
@@ -160,38 +158,39 @@ def train(
     *,
     valid: tuple[Encoded, Ints],
     params: EncoderParams,
-    multilabel: bool,
+    target: Target,
     context: Context,
 ) -> dict[str, Any]:
     """Fine-tune `network` in place, leave it with its best weights, and tell the course.
 
-    Raises `InputError` where the outputs on valid are no longer numbers.
+    Its `curve` has the loss and F1 of the valid rows, and of the train rows as they were met since
+    the last score: with dropout, and before the step they led to. Raises `InputError` where the
+    outputs on valid are no longer numbers, or the loss is not for this kind of target.
     """
     encoded, y = rows
+    loss = objective(params, target, y)
     steps_per_epoch = -(-len(y) // (params.batch_size * params.accumulation))
     steps = params.epochs * steps_per_epoch
     steps = steps if params.max_steps is None else min(steps, params.max_steps)
     every = steps_per_epoch if params.eval_every_steps is None else params.eval_every_steps
     precision = pick_precision(params.precision, context.device)
-    update = _updater(network, params, steps=steps, multilabel=multilabel, precision=precision)
+    update = _updater(network, params, steps=steps, loss=loss, precision=precision)
     rng = np.random.default_rng([context.seed, crc32(b"encoder batches")])
 
     curve: list[dict[str, float]] = []
     best: dict[str, float] = {}
     weights: dict[str, torch.Tensor] = {}
-    losses: list[float] = []
+    met: list[tuple[Floats, Ints]] = []
     for step, batches in enumerate(islice(_updates(encoded, params, rng), steps), start=1):
-        losses.append(update([(_padded(encoded, b, network.device), y[b]) for b in batches]))
+        met += update([(_padded(encoded, b, network.device), y[b]) for b in batches])
         if step % every and step != steps:
             continue
-        scores = _scores(network, valid, multilabel=multilabel, batch_size=4 * params.batch_size)
-        point = {
-            "step": step,
-            "epoch": step / steps_per_epoch,
-            "train_loss": sum(losses) / len(losses),
-        }
-        curve.append({**point, **scores})
-        losses = []
+        found = _checked(logits(network, valid[0], batch_size=4 * params.batch_size))
+        train_out, train_y = (np.concatenate(part) for part in zip(*met, strict=True))
+        point = {"step": step, "epoch": step / steps_per_epoch}
+        point |= _scores("train", train_out, train_y, loss=loss)
+        curve.append({**point, **_scores("valid", found, valid[1], loss=loss)})
+        met = []
         if not best or _gain(curve[-1], best, params.monitor) > 0:
             best, weights = curve[-1], _copied(network)
         elif params.patience is not None and _stale(curve, best) >= params.patience:
@@ -203,6 +202,7 @@ def train(
         "scored_step": int(best["step"]),
         "scored_epoch": best["epoch"],
         "monitor": params.monitor,
+        "loss": pick(params.loss, target.kind),
         "curve": curve,
         "precision": precision,
     }
@@ -233,9 +233,9 @@ def _updates(
 
 
 def _updater(
-    network: Any, params: EncoderParams, *, steps: int, multilabel: bool, precision: str
-) -> Callable[[Sequence[tuple[dict[str, Any], Ints]]], float]:
-    """A function that takes one optimiser step on some batches and returns their mean loss."""
+    network: Any, params: EncoderParams, *, steps: int, loss: Objective, precision: str
+) -> Callable[[Sequence[tuple[dict[str, Any], Ints]]], list[tuple[Floats, Ints]]]:
+    """A function that takes one optimiser step on batches and gives their outputs and truth."""
     import torch
     from transformers import get_scheduler
 
@@ -261,16 +261,16 @@ def _updater(
     reduced = torch.bfloat16 if precision == "bf16" else torch.float16
     autocast = torch.autocast(device, dtype=reduced, enabled=precision != "fp32")
 
-    def update(batches: Sequence[tuple[dict[str, Any], Ints]]) -> float:
+    def update(batches: Sequence[tuple[dict[str, Any], Ints]]) -> list[tuple[Floats, Ints]]:
         network.train()
         rows = sum(len(y) for _, y in batches)
-        total = 0.0
+        met = []
         for inputs, y in batches:
             with autocast:
-                out = network(**inputs).logits
-            loss = _loss_sum(out.float(), y, multilabel=multilabel) / rows
-            torch.autograd.backward(scaler.scale(loss))
-            total += loss.item()
+                out = network(**inputs).logits.float()
+            mean = loss(out, torch.as_tensor(y, device=out.device)).sum() / rows
+            torch.autograd.backward(scaler.scale(mean))
+            met.append((out.detach().cpu().numpy().astype(np.float64), y))
         scaler.unscale_(optimizer)
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         scale = scaler.get_scale()
@@ -279,21 +279,9 @@ def _updater(
         if scaler.get_scale() >= scale:  # else the step overflowed and was left out
             schedule.step()
         optimizer.zero_grad()
-        return total
+        return met
 
     return update
-
-
-def _loss_sum(out: torch.Tensor, y: Ints, *, multilabel: bool) -> torch.Tensor:
-    """Loss of each row (multi-label: the mean over its labels), summed over the batch."""
-    import torch
-    from torch.nn import functional
-
-    truth = torch.as_tensor(y, device=out.device)
-    if multilabel:
-        loss = functional.binary_cross_entropy_with_logits(out, truth.float(), reduction="sum")
-        return loss / out.shape[1]
-    return functional.cross_entropy(out, truth.long(), reduction="sum")
 
 
 def _padded(rows: Encoded, batch: Batch, device: Any) -> dict[str, torch.Tensor]:
@@ -310,25 +298,29 @@ def _padded(rows: Encoded, batch: Batch, device: Any) -> dict[str, torch.Tensor]
     }
 
 
-def _scores(
-    network: Any, valid: tuple[Encoded, Ints], *, multilabel: bool, batch_size: int
-) -> dict[str, float]:
-    from sklearn.metrics import f1_score
-
-    rows, y = valid
-    out = logits(network, rows, batch_size=batch_size)
+def _checked(out: Floats) -> Floats:
     if not np.isfinite(out).all():
         raise InputError(
             "training diverged: the network's outputs are no longer numbers",
             "finite outputs on the valid rows",
             "set a smaller lr",
         )
-    guess = (out > 0).astype(int) if multilabel else out.argmax(axis=1)
+    return out
+
+
+def _scores(part: str, out: Floats, y: Ints, *, loss: Objective) -> dict[str, float]:
+    """Mean loss a row and both F1 of one part's outputs, (n, k)."""
+    import torch
+    from sklearn.metrics import f1_score
+
+    kept = np.isfinite(out).all(axis=1)  # a step that overflows in float16 is left out
+    out, y = out[kept], y[kept]
+    guess = (out >= 0).astype(int) if y.ndim == 2 else out.argmax(axis=1)
     f1 = {
-        f"valid_f1_{average}": float(f1_score(y, guess, average=average, zero_division=0))
+        f"{part}_f1_{average}": float(f1_score(y, guess, average=average, zero_division=0))
         for average in ("macro", "micro")
     }
-    return {"valid_loss": log_loss(out, y, multilabel=multilabel), **f1}
+    return {f"{part}_loss": float(loss(torch.as_tensor(out), torch.as_tensor(y)).mean()), **f1}
 
 
 def _gain(point: dict[str, float], best: dict[str, float], monitor: str) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from features.columns import Columns, Inputs
+from features.errors import InputError
 from models import base
 from models.base import Context, Floats, Ints, Target
 
@@ -47,3 +48,43 @@ class Prior:
         if self._rates is None:
             raise RuntimeError("predict_proba before fit")
         return np.tile(self._rates, (len(X), 1))
+
+
+class AlwaysPositive:
+    """Each row is surely positive; of several labels, each is sure. Multi-class has no positive.
+
+    What F1 and average precision of the positive class are worth is told by what this reaches: F1
+    of 2p / (1 + p) and average precision of p at a prevalence p.
+    """
+
+    Params: ClassVar[type[base.Params]] = base.Params
+    inputs: ClassVar[tuple[Inputs, ...]] = ("none",)
+    libraries: ClassVar[tuple[str, ...]] = ()
+    is_floor: ClassVar[bool] = True
+
+    def __init__(
+        self, params: base.Params, *, columns: Columns, target: Target, context: Context
+    ) -> None:
+        self.target = target
+        self.notes: dict[str, Any] = {}
+
+    @classmethod
+    def preflight(cls, params: base.Params) -> None:
+        """Nothing is needed."""
+
+    def fit(self, X: pd.DataFrame, y: Ints, valid: tuple[pd.DataFrame, Ints]) -> Self:
+        """Nothing is learned. Raises `InputError` for a multi-class target."""
+        if self.target.kind == "multiclass":
+            raise InputError(
+                f"always-positive with the classes {', '.join(self.target.classes)}",
+                "two classes, the second of them positive, or labels",
+                "use prior",
+            )
+        return self
+
+    def predict_proba(self, X: pd.DataFrame) -> Floats:
+        """(n, 2) rows of 0 and 1; for k labels (n, k) ones."""
+        row = np.ones(len(self.target.classes))
+        if self.target.kind == "binary":
+            row[0] = 0
+        return np.tile(row, (len(X), 1))

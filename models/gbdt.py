@@ -14,10 +14,10 @@ from features.columns import Columns, Inputs
 from features.embed import EmbedReport, Encoder, embed, find
 from features.errors import InputError
 from features.tabular import Native
-from features.text import join_text
+from features.text import cut, join_text
 from models import base
 from models.base import Context, Floats, Ints, Target
-from models.targets import smoothed_rate, spread
+from models.targets import balanced, smoothed_rate, spread
 
 UNCHECKED_ROUNDS = 100
 """Most rounds where valid can't say when to stop: LightGBM's own default for their number."""
@@ -28,7 +28,8 @@ class LightGBMParams(base.Params):
 
     A level in fewer than `rare` rows of train is `(rare)`; `cat_smooth`, `cat_l2` and
     `min_data_per_group` hold back splits on the levels that are left. `template` writes the text
-    that is embedded; without one the text columns follow each other.
+    that is embedded; without one the text columns follow each other. It is cut to
+    `max_characters`.
     """
 
     n_estimators: int = Field(default=500, ge=1)
@@ -51,6 +52,7 @@ class LightGBMParams(base.Params):
     revision: str | None = None
     max_tokens: int = Field(default=256, ge=8)
     template: str | None = None
+    max_characters: int | None = Field(default=None, ge=1)
 
 
 class LightGBM:
@@ -108,12 +110,9 @@ class LightGBM:
                 self._table = Native.fit(X, self.columns, rare=self.params.rare)
             train, held = self.matrix(X), self.matrix(valid[0])
         if self.target.kind == "multilabel":
-            labels = range(y.shape[1])
-            self.boosters = [
-                self._fit_one(train, y[:, label], (held, valid[1][:, label])) for label in labels
-            ]
+            self.boosters = self._fit_labels(train, y, (held, valid[1]))
         else:
-            self.boosters = [self._fit_one(train, y, (held, valid[1]))]
+            self.boosters = [self._fit_classes(train, y, (held, valid[1]))]
         # After early stopping a booster holds the trees up to its best round only.
         rounds = [one.current_iteration() for one in self.boosters if not isinstance(one, float)]
         self.notes |= {"rounds": rounds, "constant_labels": len(self.boosters) - len(rounds)}
@@ -156,40 +155,63 @@ class LightGBM:
         template = self.params.template
         columns = self.columns.select("text") if template is None else self.columns
         vectors, report = embed(
-            join_text(X, columns, template),
+            cut(join_text(X, columns, template), self.params.max_characters),
             _encoder(self.params),
             cache=self.context.cache,
             device=self.context.device,
             threads=self.context.threads,
         )
         self.notes["embedding"] = _sum(self.notes.get("embedding"), report)
+        self.context.timer.seconds["spared"] += report.seconds_cold - report.seconds
         return vectors
 
-    def _fit_one(self, X: pd.DataFrame, y: Ints, valid: tuple[pd.DataFrame, Ints]) -> Any:
+    def _fit_classes(self, X: pd.DataFrame, y: Ints, valid: tuple[pd.DataFrame, Ints]) -> Any:
         """A booster, or the constant of a target that is the same in all rows."""
-        import lightgbm
-
-        seen = np.unique(y)
-        if self.target.kind != "multilabel":
-            self._seen = seen
+        self._seen = seen = np.unique(y)
         if len(seen) == 1:
             return smoothed_rate(y)
         known = np.isin(valid[1], seen)
-        weights = _class_weights(y) if self.params.class_weight else np.ones(int(seen.max()) + 1)
-        train = lightgbm.Dataset(X, np.searchsorted(seen, y), weight=weights[y])
-        held_y = valid[1][known]
-        if len(np.unique(held_y)) < 2:
-            return lightgbm.train(
-                self._settings(len(seen)), train, min(self.params.n_estimators, UNCHECKED_ROUNDS)
-            )
-        held = train.create_valid(
-            valid[0][known], np.searchsorted(seen, held_y), weight=weights[held_y]
+        train, held = self._datasets(X, valid[0][known], len(seen))
+        return self._boost(
+            (train, np.searchsorted(seen, y)), (held, np.searchsorted(seen, valid[1][known]))
         )
+
+    def _fit_labels(self, X: pd.DataFrame, y: Ints, valid: tuple[pd.DataFrame, Ints]) -> list[Any]:
+        """A booster or a constant for each label; the columns are cut into bins once for all."""
+        train, held = self._datasets(X, valid[0], 2)
+        return [
+            smoothed_rate(one)
+            if one.min() == one.max()
+            else self._boost((train, one), (held, valid[1][:, label]))
+            for label, one in enumerate(y.T)
+        ]
+
+    def _datasets(self, X: pd.DataFrame, held: pd.DataFrame, k: int) -> tuple[Any, Any]:
+        """LightGBM's own form of train and valid: its bins don't depend on targets."""
+        import lightgbm
+
+        train = lightgbm.Dataset(X, params=self._settings(k))
+        return train, train.create_valid(held) if len(held) else None
+
+    def _boost(self, train: tuple[Any, Ints], held: tuple[Any, Ints]) -> Any:
+        """A booster for class numbers without gaps; stopped early where valid has two of them."""
+        import lightgbm
+
+        k = int(train[1].max()) + 1
+        weights = balanced(train[1], k) if self.params.class_weight else None
+        for data, y in (train, held):
+            if data is not None:
+                data.set_label(y).construct()
+                # set_weight (4.7) would keep those of the label before where all are 1
+                data.set_field("weight", None if weights is None else weights[y])
+        if len(np.unique(held[1])) < 2:
+            rounds = min(self.params.n_estimators, UNCHECKED_ROUNDS)
+            return lightgbm.train(self._settings(k), train[0], rounds)
         return lightgbm.train(
-            self._settings(len(seen)),
-            train,
+            self._settings(k),
+            train[0],
             self.params.n_estimators,
-            valid_sets=[held],
+            valid_sets=[held[0]],
             callbacks=[lightgbm.early_stopping(self.params.early_stopping_rounds, verbose=False)],
         )
 
@@ -204,7 +226,7 @@ class LightGBM:
         two = {"objective": "binary", "metric": "binary_logloss"}
         ours = {
             "n_estimators", "early_stopping_rounds", "class_weight", "rare", "encoder", "revision",
-            "max_tokens", "template",
+            "max_tokens", "template", "max_characters",
         }  # fmt: skip
         return {
             **self.params.model_dump(exclude=ours),
@@ -220,15 +242,6 @@ class LightGBM:
 
 def _encoder(params: LightGBMParams) -> Encoder:
     return Encoder(params.encoder, params.revision, params.max_tokens)
-
-
-def _class_weights(y: Ints) -> Floats:
-    """Weight of each class number that makes the classes in `y` weigh the same, mean 1 a row."""
-    counts = np.bincount(y)
-    seen = counts > 0
-    weights = np.zeros(len(counts))
-    weights[seen] = len(y) / (seen.sum() * counts[seen])
-    return weights
 
 
 def _sum(before: dict[str, Any] | None, report: EmbedReport) -> dict[str, Any]:

@@ -17,3 +17,15 @@ def spread(probabilities: Floats, seen: Ints, k: int) -> Floats:
     full = np.zeros((len(probabilities), k))
     full[:, seen] = probabilities
     return full
+
+
+def balanced(y: Ints, k: int) -> Floats:
+    """Weight of each class number, (k,), that makes the classes in `y` weigh the same.
+
+    n / (classes seen * count), as scikit-learn's: mean 1 a row, and 0 for a class that `y` lacks.
+    """
+    counts = np.bincount(y, minlength=k)
+    seen = counts > 0
+    weights = np.zeros(k)
+    weights[seen] = len(y) / (seen.sum() * counts[seen])
+    return weights

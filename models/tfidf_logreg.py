@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from typing import Any, ClassVar, Literal, Self
 
@@ -13,7 +12,7 @@ from pydantic import Field
 from features.columns import Columns, Inputs
 from features.errors import InputError
 from features.tabular import OneHot
-from features.text import join_text
+from features.text import cut, join_text
 from features.tfidf import Tfidf
 from models import base
 from models.base import Context, Floats, Ints, Target
@@ -24,8 +23,8 @@ class TfidfLogRegParams(base.Params):
     """`C` is the inverse strength of the L2 penalty; see `Tfidf.fit` and `OneHot.fit` for the rest.
 
     `template` writes the text of a row (`"TITLE: {brief_title}"`); without one the text columns
-    follow each other. `class_weight: balanced` gives each class the same total weight, which lifts
-    the probabilities of rare classes above their rates.
+    follow each other. It is cut to `max_characters`. `class_weight: balanced` gives each class the
+    same total weight, which lifts the probabilities of rare classes above their rates.
     """
 
     ngram_max: int = Field(default=2, ge=1, le=5)
@@ -35,6 +34,7 @@ class TfidfLogRegParams(base.Params):
     C: float = Field(default=1.0, gt=0)
     class_weight: Literal["balanced"] | None = None
     template: str | None = None
+    max_characters: int | None = Field(default=None, ge=1)
     rare: int = Field(default=10, ge=1)
     max_iter: int = Field(default=1000, ge=1)
 
@@ -143,9 +143,9 @@ class TfidfLogReg:
         return sparse.csr_matrix(sparse.hstack([terms, table * self._scale]))
 
     def _texts(self, X: pd.DataFrame) -> list[str]:
-        if self.params.template is not None:
-            return join_text(X, self.columns, self.params.template)
-        return join_text(X, self.columns.select("text"))
+        template = self.params.template
+        columns = self.columns.select("text") if template is None else self.columns
+        return cut(join_text(X, columns, template), self.params.max_characters)
 
     def _fit_one(self, matrix: Any, y: Ints) -> Any:
         """A regression, or the constant of a target that is the same in all rows."""
@@ -158,8 +158,9 @@ class TfidfLogReg:
             C=self.params.C, class_weight=self.params.class_weight, max_iter=self.params.max_iter
         )
         # Sums over several threads round differently, and sparse data gains nothing by them.
-        limits: Any = importlib.import_module("threadpoolctl")
-        with limits.threadpool_limits(1), warnings.catch_warnings():
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(1), warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # told in the notes
             return regression.fit(matrix, y)
 

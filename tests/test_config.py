@@ -55,7 +55,11 @@ def test_an_unknown_key_is_named_with_its_line_and_nearest_neighbour(tmp_path: P
 @pytest.mark.parametrize(
     ("text", "line", "parts"),
     [
-        ("models: prior\nsplits:\n  - stratifed\n", 3, ["unknown split 'stratifed'", "'stratified'"]),
+        (
+            "models: prior\nsplits:\n  - stratifed\n",
+            3,
+            ["unknown split 'stratifed'", "'stratified'"],
+        ),
         ("splits: temporal\nmodels:\n  - prior\n  - lightgmb\n", 4, ["'lightgmb'", "'lightgbm'"]),
         ("splits: temporal\nmodels: prior\ntask: trial-outcom\n", 3, ["'trial-outcome'"]),
         ("splits: temporal\nmodels: prior\nmetrics: [roc_auk]\n", 3, ["'roc_auc'"]),

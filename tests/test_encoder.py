@@ -15,14 +15,14 @@ import pytest
 import torch
 import transformers
 from huggingface_hub import constants
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import f1_score, roc_auc_score
 
 from features.columns import Columns
 from features.errors import InputError
 from models import build, check_params, finetune, model_class
 from models.base import Context, Floats, Ints, Target
 from models.encoder import EncoderClassifier
-from models.finetune import Encoded, encode, length_grouped, log_loss, probabilities
+from models.finetune import Encoded, encode, length_grouped, probabilities
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 FILLER = [f"word{number}" for number in range(30)]
@@ -52,6 +52,17 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     transformers.DistilBertTokenizer(vocab=vocabulary, model_max_length=64).save_pretrained(folder)
     if bars:
         transformers.logging.enable_progress_bar()
+    return folder
+
+
+def without_dropout(tiny: Path) -> Path:
+    """The same checkpoint with a network that does the same in training as elsewhere."""
+    folder = tiny.with_name("no-dropout")
+    if not folder.exists():
+        shutil.copytree(tiny, folder)
+        config = transformers.DistilBertConfig.from_pretrained(folder)
+        config.dropout = config.attention_dropout = config.seq_classif_dropout = 0.0
+        config.save_pretrained(folder)
     return folder
 
 
@@ -136,6 +147,54 @@ def test_multilabel_gives_each_label_its_own_probability(tiny: Path) -> None:
     assert fitted.notes["curve"][-1]["valid_f1_micro"] > 0.9
 
 
+@pytest.mark.parametrize("loss", ["focal", "asymmetric"])
+def test_other_losses_learn_the_labels_too(tiny: Path, loss: str) -> None:
+    X, y = notes_with(["red", "green"], 320)
+    target = Target("multilabel", ("red", "green"))
+    options = {"loss": loss, "gamma_neg": 1, "class_weight": "balanced", "patience": None}
+    fitted = model(tiny, target=target, epochs=10, lr=3e-3, **options)
+    p = fitted.fit(X, y, (X[:60], y[:60])).predict_proba(X)
+    assert min(roc_auc_score(y[:, label], p[:, label]) for label in (0, 1)) > 0.9
+    assert fitted.notes["loss"] == loss
+
+
+def test_a_loss_of_several_labels_is_refused_for_one_before_the_checkpoint_is_read() -> None:
+    X, y = notes_with(["red"], 4)
+    with pytest.raises(InputError, match="loss asymmetric for a binary target; expected cross_ent"):
+        model(Path("nowhere"), loss="asymmetric").fit(X, y[:, 0], (X, y[:, 0]))
+
+
+def test_balanced_weights_lift_a_rare_class_and_a_rare_label(tiny: Path) -> None:
+    X, _ = notes_with(["red"], 64)
+    rare = (np.arange(64) % 8 == 0).astype(np.int64)  # has nothing to do with the text
+    options: dict[str, Any] = {"epochs": 6, "patience": None, "monitor": "loss"}
+    for target, y in (
+        (BINARY, rare),
+        (Target("multilabel", ("rare", "other")), np.stack([rare, 1 - rare], 1)),
+    ):
+        place = 0 if target.kind == "multilabel" else 1
+        plain, lifted = (
+            model(tiny, target=target, class_weight=weight, **options)
+            .fit(X, y, (X, y))
+            .predict_proba(X)[:, place]
+            .mean()
+            for weight in (None, "balanced")
+        )
+        assert plain < 0.3 < lifted
+
+
+def test_a_checkpoint_with_a_head_of_other_classes_gets_a_new_head(
+    tiny: Path, tmp_path: Path
+) -> None:
+    X, y = notes_with(["red"], 16)
+    model(tiny, max_steps=1).fit(X, y[:, 0], (X, y[:, 0])).network.save_pretrained(tmp_path)
+    shutil.copy(tiny / "tokenizer.json", tmp_path)
+    shutil.copy(tiny / "tokenizer_config.json", tmp_path)
+    target = Target("multiclass", ("a", "b", "c"))
+    fitted = model(tmp_path, target=target, max_steps=1).fit(X, y[:, 0], (X, y[:, 0]))
+    assert fitted.predict_proba(X).shape == (16, 3)
+
+
 @pytest.mark.parametrize("monitor", ["loss", "f1_macro"])
 def test_best_score_is_the_one_restored(tiny: Path, monitor: str) -> None:
     fitted = fit_red(tiny, misled=True, epochs=8, patience=None, monitor=monitor)
@@ -151,6 +210,41 @@ def test_best_score_is_the_one_restored(tiny: Path, monitor: str) -> None:
     loss = -np.log(p[np.arange(48), 1 - vy[:, 0]]).mean()
     assert loss == pytest.approx(curve[best]["valid_loss"], abs=1e-6)
     assert loss != pytest.approx(curve[-1]["valid_loss"], abs=1e-6)
+
+
+def test_several_labels_keep_the_epoch_with_the_best_f1_micro_at_one_half(tiny: Path) -> None:
+    (X, y), (V, vy) = notes_with(["red", "green"], 96), notes_with(["red", "green"], 48, seed=1)
+    target = Target("multilabel", ("red", "green"))
+    misled = model(tiny, target=target, monitor="f1_micro", epochs=8, patience=None)
+    misled.fit(X, y, (V, 1 - vy))
+    curve = misled.notes["curve"]
+    values = [point["valid_f1_micro"] for point in curve]
+    best = int(np.argmax(values))
+    assert best < 7
+    assert misled.notes["scored_epoch"] == best + 1
+    found = misled.predict_proba(V) >= 0.5
+    assert f1_score(1 - vy, found, average="micro") == pytest.approx(values[best])
+    assert values[best] != pytest.approx(values[-1])
+
+
+def test_the_curve_shows_train_going_one_way_and_valid_the_other(tiny: Path) -> None:
+    curve = fit_red(tiny, misled=True, epochs=10, patience=None).notes["curve"]
+    first, last = curve[0], curve[-1]
+    assert last["train_loss"] < 0.5 < first["train_loss"]
+    assert last["valid_loss"] > 1 > first["valid_loss"]
+    for average in ("macro", "micro"):
+        assert last[f"train_f1_{average}"] > 0.9
+        assert last[f"valid_f1_{average}"] < 0.2
+
+
+def test_train_scores_are_those_of_the_rows_met_since_the_last_score(tiny: Path) -> None:
+    # one step on all 16 rows, met before anything is learnt and without dropout: as valid would be
+    X, y = notes_with(["red"], 16)
+    options = {"batch_size": 16, "epochs": 1, "lr": 1e-12, "warmup": 0.0}
+    fitted = model(without_dropout(tiny), **options).fit(X, y[:, 0], (X, y[:, 0]))
+    (point,) = fitted.notes["curve"]
+    for what in ("loss", "f1_macro", "f1_micro"):
+        assert point[f"train_{what}"] == pytest.approx(point[f"valid_{what}"], abs=1e-5)
 
 
 def test_patience_stops_after_that_many_scores_without_gain(tiny: Path) -> None:
@@ -172,12 +266,7 @@ def test_max_steps_never_adds_steps_to_the_epochs(tiny: Path) -> None:
 
 def test_accumulated_batches_take_the_step_of_one_large_batch(tiny: Path) -> None:
     # without dropout, a step on 2 x 8 rows is a step on 16: the row losses are averaged over both
-    folder = tiny.with_name("no-dropout")
-    if not folder.exists():
-        shutil.copytree(tiny, folder)
-        config = transformers.DistilBertConfig.from_pretrained(folder)
-        config.dropout = config.attention_dropout = config.seq_classif_dropout = 0.0
-        config.save_pretrained(folder)
+    folder = without_dropout(tiny)
     T, _ = notes_with(["red"], 20, seed=2)
     small = {"n": 16, "epochs": 1, "lr": 1e-3, "warmup": 0.0}
     once = fit_red(folder, batch_size=16, **small)
@@ -217,6 +306,21 @@ def test_leaves_the_process_as_it_was(tiny: Path, capfd: pytest.CaptureFixture[s
     )
     assert state() == before
     assert capfd.readouterr() == ("", "")
+
+
+def test_threads_are_those_of_the_context(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    scored = finetune.logits
+
+    def logits(*args: Any, **options: Any) -> Floats:
+        seen.append(torch.get_num_threads())
+        return scored(*args, **options)
+
+    monkeypatch.setattr(finetune, "logits", logits)
+    threads = torch.get_num_threads() + 1
+    fitted = fit_red(tiny, max_steps=1, context=Context(threads=threads))
+    fitted.predict_proba(notes_with(["red"], 3)[0])
+    assert seen == [threads, threads]
 
 
 def test_order_of_rows_does_not_change_predictions(tiny: Path) -> None:
@@ -266,10 +370,11 @@ def test_notes_say_what_was_used_and_what_was_cut(tiny: Path) -> None:
     assert set(notes["curve"][0]) == {
         "step",
         "epoch",
-        "train_loss",
-        "valid_loss",
-        "valid_f1_macro",
-        "valid_f1_micro",
+        *(
+            f"{part}_{what}"
+            for part in ("train", "valid")
+            for what in ("loss", "f1_macro", "f1_micro")
+        ),
     }
     assert context.timer.seconds["features"] > 0
 
@@ -294,6 +399,7 @@ def test_template_and_missing_parts(tiny: Path) -> None:
     assert written.texts(X) == [" (male)", "red ()"]
     with pytest.raises(InputError, match="names at least one"):
         model(tiny, template="no column")
+    assert model(tiny, columns=columns, max_characters=5).texts(X) == ["sex: ", "red"]
 
 
 def test_reduced_precision_trains_and_still_scores_in_float32(tiny: Path) -> None:
@@ -327,10 +433,16 @@ def test_weights_that_do_not_fit_are_never_left_at_random(tiny: Path) -> None:
         fit_red(folder)
 
 
-def test_folder_that_is_no_checkpoint_is_one_line(tiny: Path) -> None:
-    folder = tiny.with_name("broken")
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [("config.json", '{"model_type": "no-such-model"}'), ("model.safetensors", "no weights")],
+)
+def test_folder_with_a_broken_file_is_one_line(
+    tiny: Path, tmp_path: Path, file: str, content: str
+) -> None:
+    folder = tmp_path / "broken"
     shutil.copytree(tiny, folder)
-    (folder / "config.json").write_text('{"model_type": "no-such-model"}')
+    (folder / file).write_text(content)
     with pytest.raises(InputError, match="'folder:broken' cannot be loaded") as caught:
         fit_red(folder)
     assert "\n" not in str(caught.value)
@@ -386,14 +498,10 @@ def test_batches_hold_every_row_once_and_differ_between_epochs() -> None:
     assert np.mean([np.ptp(lengths[batch]) for batch in first]) < 4
 
 
-def test_probabilities_and_losses_by_hand() -> None:
+def test_probabilities_by_hand() -> None:
     logits: Floats = np.log(np.array([[1.0, 3.0], [4.0, 1.0]]))
     np.testing.assert_allclose(probabilities(logits, multilabel=False), [[0.25, 0.75], [0.8, 0.2]])
     np.testing.assert_allclose(probabilities(logits, multilabel=True), [[0.5, 0.75], [0.8, 0.5]])
-    single = log_loss(logits, np.array([1, 0]), multilabel=False)
-    assert single == pytest.approx(-np.log([0.75, 0.8]).mean())
-    several = log_loss(logits, np.array([[1, 1], [0, 0]]), multilabel=True)
-    assert several == pytest.approx(-np.log([0.5, 0.75, 0.2, 0.5]).mean())
     extreme = probabilities(np.array([[-1000.0, 1000.0]]), multilabel=True)
     np.testing.assert_array_equal(extreme, [[0, 1]])
 

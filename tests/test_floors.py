@@ -8,14 +8,15 @@ import pytest
 
 import models
 from features.columns import Columns
+from features.errors import InputError
 from models.base import Context, Model, Target
 
 
-def fitted(target: Target, y: list[object]) -> Model:
+def fitted(target: Target, y: list[object], name: str = "prior") -> Model:
     rows = pd.DataFrame(index=range(len(y)))
     model = models.build(
-        "prior",
-        models.check_params("prior", {}),
+        name,
+        models.check_params(name, {}),
         columns=Columns(),
         target=target,
         context=Context(),
@@ -51,3 +52,20 @@ def test_prior_says_when_it_was_not_fitted() -> None:
     )
     with pytest.raises(RuntimeError, match="before fit"):
         model.predict_proba(pd.DataFrame(index=[0]))
+
+
+def test_always_positive_is_sure_of_the_positive_class() -> None:
+    model = fitted(Target("binary", ("failure", "success")), [0, 0, 1], "always-positive")
+    assert model.predict_proba(pd.DataFrame(index=range(2))).tolist() == [[0, 1], [0, 1]]
+    assert models.model_class("always-positive").is_floor
+    assert models.model_class("always-positive").inputs == ("none",)
+
+
+def test_always_positive_says_yes_to_every_label() -> None:
+    model = fitted(Target("multilabel", ("a", "b", "c")), [[1, 0, 0]], "always-positive")
+    assert model.predict_proba(pd.DataFrame(index=[0])).tolist() == [[1, 1, 1]]
+
+
+def test_always_positive_has_nothing_to_say_about_several_classes() -> None:
+    with pytest.raises(InputError, match=r"always-positive with the classes a, b, c; .*use prior"):
+        fitted(Target("multiclass", ("a", "b", "c")), [0, 1, 2], "always-positive")

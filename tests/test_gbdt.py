@@ -253,8 +253,10 @@ def test_the_cost_of_embedding_is_added_up_over_train_valid_and_test(
     counted: list[Encoder],
 ) -> None:
     X, y = rows()
-    model = build(BOTH, n_estimators=5).fit(X, y, (X[:100], y[:100]))
+    context = Context()
+    model = build(BOTH, context=context, n_estimators=5).fit(X, y, (X[:100], y[:100]))
     model.predict_proba(X[:50])
+    assert context.timer.seconds["spared"] == 3.75
     assert model.notes["embedding"] == {
         "encoder": "letters",
         "texts": 550,
@@ -278,6 +280,13 @@ def test_a_template_may_name_table_columns(counted: list[Encoder]) -> None:
     X, y = rows()
     model = build(BOTH, template="{phase}: {title}", n_estimators=5).fit(X, y, (X, y))
     assert model.matrix(X)["f6"].tolist() == [len(f"A: {title}") for title in X["title"]]
+
+
+def test_text_is_cut_to_a_number_of_characters(counted: list[Encoder]) -> None:
+    X, y = rows()
+    text = Columns(text=BOTH.text)
+    model = build(text, max_characters=4, n_estimators=5).fit(X, y, (X, y))
+    assert model.matrix(X)["f0"].tolist() == [4] * len(X)
 
 
 def test_preflight_refuses_an_encoder_that_cannot_be_had() -> None:
@@ -307,3 +316,41 @@ def test_minilm_beside_the_table_learns_from_the_words(tmp_path: Path) -> None:
     # Two words by nine numbers: 18 texts in all, whatever the rows.
     assert model.notes["embedding"]["computed"] == 18
     assert model.notes["embedding"]["texts"] == 460
+
+
+@pytest.mark.parametrize("class_weight", [None, "balanced"])
+def test_labels_fitted_on_shared_bins_are_those_fitted_alone(class_weight: str | None) -> None:
+    X, y = rows()
+    V, vy = rows(seed=1)
+    half = np.arange(400) % 2  # its balanced weights are all 1, which LightGBM keeps as none
+
+    def labels(y: Ints) -> Ints:
+        return np.column_stack([y, half, (np.arange(400) % 7 == 0).astype(np.int64), 1 - y])
+
+    held = labels(vy)
+    held[:, 1] = 1  # of this label valid can't say when to stop
+    target = Target("multilabel", ("a", "b", "c", "d"))
+    params = {"class_weight": class_weight, "n_estimators": 40, "subsample": 0.8}
+    together = build(target=target, **params).fit(X, labels(y), (V, held)).predict_proba(V)
+    for place in range(4):
+        alone = build(**params).fit(X, labels(y)[:, place], (V, held[:, place]))
+        assert (alone.predict_proba(V)[:, 1] == together[:, place]).all()
+
+
+def test_the_bins_are_made_once_for_all_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    import lightgbm
+
+    made = []
+    construct = lightgbm.Dataset._lazy_init
+
+    def counted(self: Any, *args: Any, **options: Any) -> Any:
+        made.append(self)
+        return construct(self, *args, **options)
+
+    monkeypatch.setattr(lightgbm.Dataset, "_lazy_init", counted)
+    X, y = rows()
+    labels = np.column_stack([y, 1 - y, np.arange(400) % 2])
+    target = Target("multilabel", ("a", "b", "c"))
+    model = build(target=target, n_estimators=5).fit(X, labels, (X, labels))
+    assert len(model.boosters) == 3
+    assert len(made) == 2  # train and valid

@@ -21,7 +21,13 @@ CONSTANT = [0.5] * 10
 
 
 def put(
-    root: Path, model: str, scores: list[float], *, seed: int = 1, ids: str = "abcdefghij", **more: Any
+    root: Path,
+    model: str,
+    scores: list[float],
+    *,
+    seed: int = 1,
+    ids: str = "abcdefghij",
+    **more: Any,
 ) -> dict[str, Any]:
     """Store one finished cell by hand and return its entry of the plan."""
     path = f"t/s/{model}/{seed}"
@@ -36,7 +42,12 @@ def put(
         "target": {"kind": "binary", "classes": ["stopped", "completed"]},
         "is_floor": model == "floor",
         "is_ceiling": model == "ceiling",
-        "rows": {"train": 30, "valid": 10, "test": 10, "test_classes": {"stopped": 5, "completed": 5}},
+        "rows": {
+            "train": 30,
+            "valid": 10,
+            "test": 10,
+            "test_classes": {"stopped": 5, "completed": 5},
+        },
         "seconds": {"read": 9.0, "features": 1.0, "fit": 2.0, "predict": 0.5},
         "peak_memory_mb": 100.0,
         "device_name": "a processor",
@@ -47,8 +58,14 @@ def put(
     (root / path / "record.json").write_bytes(json_bytes(record))
     (root / path / "predictions.parquet").write_bytes(parquet_bytes(frame))
     names = {"task": "t", "split": "s", "as_of": "registration", "inputs": "text"}
-    return {**names, "model": model, "seed": seed, "path": path, "key": record["key"],
-            "split_hash": "h"}
+    return {
+        **names,
+        "model": model,
+        "seed": seed,
+        "path": path,
+        "key": record["key"],
+        "split_hash": "h",
+    }
 
 
 def board_of(root: Path, *cells: dict[str, Any], metrics: tuple[str, ...] = ("roc_auc",)) -> Any:
@@ -174,7 +191,7 @@ def test_markdown_shows_names_as_they_are(tmp_path: Path) -> None:
     board = board_of(tmp_path, put(tmp_path, "a|b_*c*", PERFECT))
     text = render(board, "markdown")
     assert r"a\|b\_\*c\*" in text
-    assert text.startswith("**t · s split · 30 train and 10 test rows, 50.0% positive")
+    assert text.startswith("**t · s split · 30 train and 10 test rows, 50.0% completed")
 
 
 def test_the_terminal_table_treats_names_as_text(tmp_path: Path) -> None:

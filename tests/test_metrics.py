@@ -11,10 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark.metrics import (
+    DEFAULTS,
     METRICS,
     Scored,
     choose_thresholds,
     decide,
+    label_metrics,
+    label_of,
     metric_names,
     metric_of,
     score,
@@ -96,6 +99,8 @@ ONE_FALSE_ALARM = binary([0, 0, 0, 0, 1, 1], [0.9, 0.2, 0.1, 0.3, 0.8, 0.6])
         ("f1_micro", 5 / 6),
         ("f1_weighted", (2 * 4 / 5 + 4 * 6 / 7) / 6),
         ("precision_macro", (2 / 3 + 1) / 2),
+        ("precision_micro", 5 / 6),
+        ("recall_micro", 5 / 6),
         ("recall_macro", (1 + 3 / 4) / 2),
         ("balanced_accuracy", (1 + 3 / 4) / 2),
         ("mcc", (2 * 3 - 1 * 0) / (3 * 2 * 4 * 3) ** 0.5),
@@ -147,6 +152,8 @@ def test_multilabel_scores_by_hand():
     assert value("precision[b]", scored) == 0.5
     assert value("recall[a]", scored) == 0.5
     assert value("f1_micro", scored) == pytest.approx(2 * 2 / (3 + 3))
+    assert value("precision_micro", scored) == 2 / 3
+    assert value("recall_micro", scored) == 2 / 3
     assert value("roc_auc[b]", scored) == 1.0
     assert value("brier", scored) == pytest.approx((0.01 + 0.36 + 0.36 + 0.09 + 0.01 + 0.04) / 6)
 
@@ -322,7 +329,9 @@ def test_multilabel_metrics_agree_with_scikit_learn(seed):
         "f1[b]": sk.f1_score(y[:, 1], d[:, 1], **known),
         "precision[c]": sk.precision_score(y[:, 2], d[:, 2], **known),
         "precision_macro": sk.precision_score(y, d, average="macro", **known),
+        "precision_micro": sk.precision_score(y, d, average="micro", **known),
         "recall_macro": sk.recall_score(y, d, average="macro", **known),
+        "recall_micro": sk.recall_score(y, d, average="micro", **known),
         "subset_accuracy": sk.accuracy_score(y, d, sample_weight=w),
         "lrap": sk.label_ranking_average_precision_score(y, p, sample_weight=w),
         "log_loss": np.mean([sk.log_loss(y[:, i], p[:, i], sample_weight=w) for i in range(3)]),
@@ -414,9 +423,20 @@ def test_of_equally_good_thresholds_the_nearest_to_one_half_is_taken():
 
 def test_one_half_stays_where_valid_says_nothing():
     assert choose_thresholds(np.array([1, 1]), two_columns([0.1, 0.2]), "binary") == [0.5]
-    assert choose_thresholds(np.array([0, 1]), two_columns([0.3, 0.3]), "binary") == [0.5]
     labels = choose_thresholds(np.zeros((3, 2), int), np.full((3, 2), [[0.1, 0.2]]), "multilabel")
     assert labels.tolist() == [0.5, 0.5]
+
+
+def test_useless_scores_of_a_label_are_best_cut_below_all_of_them():
+    # one of three rows: all positive has F1 2/4, none has 0
+    found = choose_thresholds(np.array([[1], [0], [0]]), np.full((3, 1), 0.3), "multilabel")
+    assert found.tolist() == [0.0]
+
+
+def test_useless_binary_scores_go_with_the_majority():
+    y = np.array([0, 0, 1])
+    cut = choose_thresholds(y, two_columns([0.3] * 3), "binary")
+    assert decide(two_columns([0.3] * 3), "binary", cut).tolist() == [0, 0, 0]
 
 
 def test_a_multiclass_target_has_no_threshold():
@@ -435,12 +455,12 @@ def test_a_threshold_between_neighbouring_floats_still_parts_them():
 
 @settings(deadline=None, max_examples=60)
 @given(weighted_binary())
-def test_the_threshold_is_as_good_as_any_midpoint(rows):
+def test_the_threshold_is_as_good_as_any_way_to_part_the_rows(rows):
     from sklearn.metrics import f1_score
 
     y, p, _ = rows
     levels = np.unique(p)
-    cuts = (levels[1:] + levels[:-1]) / 2 if len(levels) > 1 else np.array([0.5])
+    cuts = [0, *(levels[1:] + levels[:-1]) / 2, 2] if 0 < sum(y) < len(y) else [0.5]
     known = {"zero_division": 0, "labels": [0, 1]}
     macro = [f1_score(y, p >= cut, average="macro", **known) for cut in cuts]
     single = [f1_score(y, p >= cut, zero_division=0) for cut in cuts]
@@ -497,6 +517,39 @@ def test_names_of_a_target_hold_labels_and_thresholds_of_valid():
     assert not {"roc_auc@valid", "mcc", "f1_positive", "f1[label]"} & set(names)
     assert not any(name.endswith("@valid") for name in metric_names(BINARY, tuned=False))
     assert not any(name.endswith("@valid") for name in metric_names(STATUS, tuned=True))
+
+
+def test_micro_precision_and_recall_of_nothing_are_zero():
+    none_predicted = multilabel([[1, 0], [1, 1]], [[0.1, 0.2], [0.3, 0.4]])
+    none_true = multilabel([[0, 0], [0, 0]], [[0.9, 0.2], [0.3, 0.4]])
+    for scored in (none_predicted, none_true):
+        assert value("precision_micro", scored) == value("recall_micro", scored) == 0
+    one_of_three = multilabel([[1, 0], [1, 1]], [[0.9, 0.2], [0.3, 0.4]])
+    assert value("precision_micro", one_of_three) == 1
+    assert value("recall_micro", one_of_three) == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("kind", DEFAULTS)
+def test_default_metrics_are_listed_and_rank_by_one_that_every_such_target_has(kind):
+    target = {"binary": BINARY, "multiclass": STATUS, "multilabel": LABELS}[kind]
+    for name in DEFAULTS[kind]:
+        metric_of(name)
+    metric_of(DEFAULTS[kind][0], target)
+
+
+def test_metrics_of_each_label_are_taken_at_the_threshold_the_target_has():
+    assert label_metrics(LABELS) == (
+        "f1[RCT]@valid", "f1[Cohort]@valid", "average_precision[RCT]", "average_precision[Cohort]",
+        "roc_auc[RCT]", "roc_auc[Cohort]",
+    )  # fmt: skip
+    assert label_metrics(STATUS)[0] == "f1[completed]"
+    assert label_metrics(BINARY) == ()
+    for target in (LABELS, STATUS):
+        assert set(label_metrics(target)) <= set(metric_names(target, tuned=True))
+    odd = Target("multilabel", ("{x}", "a@valid"))
+    assert set(label_metrics(odd)) <= set(metric_names(odd, tuned=True))
+    assert [label_of(name) for name in label_metrics(odd)] == list(odd.classes) * 3
+    assert label_of("f1_macro@valid") is None
 
 
 def test_label_names_may_hold_brackets_and_at_signs():

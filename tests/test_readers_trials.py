@@ -350,8 +350,7 @@ def test_the_shared_trials_are_read_whole():
     assert len(rows.frame) + left_out.sum() == 7918
     assert rows.frame["overall_status"].value_counts()["COMPLETED"] == 6740
     assert {column.name for column in rows.columns} == {column.name for column in COLUMNS} - {
-        "age_groups",
-        "enrollment_planned",
+        "age_groups"
     }
     assert (rows.frame["has_dmc"].dropna().isin(["true", "false"])).all()
     assert rows.frame["start_date"].notna().all()

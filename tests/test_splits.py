@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,12 +13,15 @@ from features.errors import InputError
 from models.base import Target
 
 
-def dataset(y: list[int], dates: list[str | None] | None = None) -> Dataset:
+def dataset(
+    y: list[int], dates: list[str | None] | None = None, official: list[str | None] | None = None
+) -> Dataset:
     ids = [f"r{i:04d}" for i in range(len(y))]
     X = pd.DataFrame(index=pd.Index(ids, name="id"))
     when = None if dates is None else pd.Series(pd.to_datetime(dates), index=X.index)
     target = Target("binary", ("stopped", "completed"))
-    return Dataset("t", target, X, np.array(y), columns=(), dates=when)
+    parts = None if official is None else pd.Series(official, index=X.index, dtype="str")
+    return Dataset("t", target, X, np.array(y), columns=(), dates=when, official=parts)
 
 
 def ids(*names: str) -> np.ndarray:
@@ -114,3 +119,101 @@ def test_temporal_says_why_it_cannot_be(dates: list[str | None] | None, message:
 def test_an_unknown_split_gets_its_nearest_neighbour() -> None:
     with pytest.raises(InputError, match="did you mean 'temporal'"):
         make_split(dataset([0, 1]), SplitOptions(name="temporel"), 1)
+
+
+def test_the_notebooks_shares_of_11802_rows_are_7552_1889_and_2361() -> None:
+    split = make_split(dataset([1] * 10_000 + [0] * 1802), SplitOptions(name="stratified"), 42)
+    assert [len(part) for part in (split.train, split.valid, split.test)] == [7552, 1889, 2361]
+
+
+OFFICIAL = SplitOptions(name="official")
+
+
+def test_official_takes_the_parts_as_they_are_and_counts_rows_without_one() -> None:
+    parts = ["train", "test", None, "valid", "train", "valid", "test", None, "train"]
+    split = make_split(dataset([0, 0, 1, 0, 1, 1, 1, 0, 1], official=parts), OFFICIAL, 7)
+    assert split.train.tolist() == ["r0000", "r0004", "r0008"]
+    assert split.valid.tolist() == ["r0003", "r0005"]
+    assert split.test.tolist() == ["r0001", "r0006"]
+    assert (split.name, split.seed, split.excluded) == ("official", None, 2)
+
+
+def test_official_without_a_valid_part_draws_it_from_train_with_the_seed() -> None:
+    data = dataset([0, 1] * 60, official=["train"] * 100 + ["test"] * 20)
+    split = make_split(data, OFFICIAL, 7)
+    assert [len(split.train), len(split.valid), len(split.test)] == [80, 20, 20]
+    assert data.take(split.valid)[1].mean() == 0.5
+    assert set(split.test) == {f"r{i:04d}" for i in range(100, 120)}
+    assert split.seed == 7
+    assert make_split(data, OFFICIAL, 7).hash == split.hash
+    assert make_split(data, OFFICIAL, 8).hash != split.hash
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (None, "the rows have no published parts; .*top, trialbench"),
+        (["test"] * 8, r"the train part is missing \(8 of test rows\); .*or use .* stratified"),
+        (["train"] * 8, r"the test part is missing \(8 of train rows\)"),
+        ([None] * 8, r"the train part is missing \(no rows\)"),
+        (["train"] * 6 + ["test", None], "all 1 test rows are 'stopped'"),
+        (["train", "train"] + ["test"] * 6, "no valid part can be drawn from 2 rows of train"),
+    ],
+)
+def test_official_says_why_it_cannot_be(parts: list[str | None] | None, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make_split(dataset([0, 1] * 4, official=parts), OFFICIAL, 1)
+
+
+def grouped(sizes: dict[str, int], missing: int = 0) -> Dataset:
+    names = [name for name, size in sizes.items() for _ in range(size)] + [None] * missing
+    data = dataset([0, 1] * (len(names) // 2) + [0] * (len(names) % 2))
+    X = data.X.assign(source=pd.array(names, dtype="str"), other="x")
+    return dataclasses.replace(data, X=X, groups=X["source"])
+
+
+def sources(data: Dataset, part: np.ndarray) -> set[str]:
+    return set(data.X.loc[part, "source"])
+
+
+def test_a_group_split_holds_out_whole_groups() -> None:
+    data = grouped({f"s{i}": 20 for i in range(25)})
+    split = make_split(data, SplitOptions(name="group"), 1)
+    assert [len(split.train), len(split.valid), len(split.test)] == [320, 80, 100]
+    parts = [sources(data, part) for part in (split.train, split.valid, split.test)]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 25
+
+
+def test_a_group_split_is_the_same_for_a_seed_and_not_for_every_seed() -> None:
+    data = grouped({f"s{i}": 20 for i in range(25)})
+    hashes = [make_split(data, SplitOptions(name="group"), seed).hash for seed in (1, 1, 2)]
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_a_group_too_large_for_a_part_is_left_in_train() -> None:
+    data = grouped({"large": 600, **{f"s{i}": 40 for i in range(10)}})
+    for seed in range(5):
+        split = make_split(data, SplitOptions(name="group"), seed)
+        assert "large" in sources(data, split.train)
+        assert [len(split.valid), len(split.test)] == [160, 200]
+
+
+def test_a_group_split_takes_the_column_it_is_told_and_leaves_out_rows_without_a_group() -> None:
+    data = grouped({"a": 10, "b": 4, "c": 4, "d": 2}, missing=3)
+    split = make_split(data, SplitOptions(name="group", by="source"), 1)
+    assert split.excluded == 3
+    assert len(split.train) + len(split.valid) + len(split.test) == 20
+    with pytest.raises(InputError, match="no group is left for test; other has 1 groups"):
+        make_split(data, SplitOptions(name="group", by="other"), 1)
+    with pytest.raises(InputError, match="did you mean 'source'"):
+        make_split(data, SplitOptions(name="group", by="sourse"), 1)
+    with pytest.raises(InputError, match="the rows have no group"):
+        make_split(dataset([0, 1] * 5), SplitOptions(name="group"), 1)
+    with pytest.raises(InputError, match="`by` for the split group alone"):
+        SplitOptions(name="stratified", by="source")
+
+
+def test_a_group_split_says_which_part_no_group_is_left_for() -> None:
+    data = grouped({"a": 30, "b": 20})
+    with pytest.raises(InputError, match="no group is left for valid; source has 2 groups"):
+        make_split(data, SplitOptions(name="group", test=0.5), 1)

@@ -103,7 +103,12 @@ def test_the_key_does_not_depend_on_the_order_of_parameters_or_the_place_of_weig
 
 @pytest.mark.parametrize(
     ("name", "folder"),
-    [("lightgbm", "lightgbm"), ("my model/2", "my-model-2"), ("../../etc", "etc"), ("a..b", "a..b")],
+    [
+        ("lightgbm", "lightgbm"),
+        ("my model/2", "my-model-2"),
+        ("../../etc", "etc"),
+        ("a..b", "a..b"),
+    ],
 )
 def test_a_label_makes_a_safe_folder_name(name: str, folder: str) -> None:
     assert slug(name) == folder

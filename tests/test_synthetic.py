@@ -403,7 +403,7 @@ def log_odds_by_hand(row: Mapping[Any, Any], drift: float) -> float:
         if phrase in f"{row['brief_summary']} {row['eligibility_criteria']}":
             words += (1 - late) * early_effect + late * late_effect
     moved = drift * (row["start_date"].year - 2014) / 18
-    score: float = -2.75 + table * (1 + moved) + words * (1 - moved) + 2 * moved
+    score: float = -3.0 + table * (1 + moved) + words * (1 - moved) + 2 * moved
     return score
 
 
@@ -586,7 +586,7 @@ def test_table_and_text_together_beat_each_alone_and_stay_below_the_oracle() -> 
     assert score["text"] > 0.65
     assert score["both"] > max(score["table"], score["text"]) + 0.03
     assert score["both"] < best
-    assert 0.8 < best < 0.88
+    assert 0.8 < best < 0.9
 
 
 def test_a_hundred_thousand_rows_take_seconds() -> None:

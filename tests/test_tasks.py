@@ -144,3 +144,50 @@ def test_a_dataset_refuses_twice_the_same_id() -> None:
     data = labelled(rows(), "trial-outcome")
     with pytest.raises(ValueError, match="ids are not unique"):
         dataclasses.replace(data, X=data.X.rename(index={"n1": "n0"}))
+
+
+def published(**columns: list[str | None]) -> Rows:
+    """Rows with the labels of published benchmarks."""
+    frame = pd.DataFrame(
+        {name: pd.array(cells, dtype="str") for name, cells in columns.items()},
+        index=pd.Index(["n0", "n1", "n2", "n3"], name="nct_id"),
+    )
+    return Rows(frame, (), official="part" if "part" in columns else None)
+
+
+@pytest.mark.parametrize("phase", [1, 2, 3])
+def test_a_top_phase_is_success_against_failure(phase: int) -> None:
+    name = f"top-phase-{phase}"
+    data = labelled(published(**{name: ["success", "failure", None, "success"]}), name)
+    assert data.target == Target("binary", ("failure", "success"))
+    assert data.X.index.tolist() == ["n0", "n1", "n3"]
+    assert data.y.tolist() == [1, 0, 1]
+
+
+def test_published_parts_follow_the_labelled_rows() -> None:
+    cells = {"top-phase-1": ["success", None, "failure", "success"]}
+    rows = published(**cells, part=["train", "train", None, "test"])
+    data = labelled(rows, "top-phase-1")
+    assert data.official is not None
+    assert data.official.fillna("none").to_dict() == {"n0": "train", "n2": "none", "n3": "test"}
+    assert narrowed(rows, rows.frame["part"] == "test").official == "part"
+
+
+def test_trialbench_tasks_have_their_classes_in_order() -> None:
+    rows = published(
+        **{
+            "trialbench-approval": ["approved", "not approved", None, "approved"],
+            "trialbench-failure-reason": ["others", "efficacy", "safety", "poor enrollment"],
+        }
+    )
+    assert labelled(rows, "trialbench-approval").y.tolist() == [1, 0, 1]
+    reasons = labelled(rows, "trialbench-failure-reason")
+    assert reasons.target.classes == ("poor enrollment", "safety", "efficacy", "others")
+    assert reasons.y.tolist() == [3, 2, 1, 0]
+
+
+def test_rows_without_published_labels_are_refused_with_the_reader_that_has_them() -> None:
+    with pytest.raises(InputError, match=r"no labels of top-phase-2; .*`reader: top` with .*II`"):
+        labelled(rows(), "top-phase-2")
+    with pytest.raises(InputError, match=r"no labels of trialbench-approval; .*reader: trialbench"):
+        labelled(rows(), "trialbench-approval")

@@ -122,6 +122,13 @@ def test_a_template_may_put_table_cells_in_the_text() -> None:
     assert "pain" not in model.names
 
 
+def test_text_is_cut_to_a_number_of_characters() -> None:
+    X, y = rows()
+    model = build(max_characters=len("study halted"), min_df=1).fit(X, y, (X, y))
+    assert {"halted", "finish"} <= set(model.names)
+    assert not {"finished", "number1", "patients"} & set(model.names)
+
+
 def test_a_template_with_an_unknown_column_names_the_closest() -> None:
     X, y = rows()
     with pytest.raises(InputError, match="did you mean 'title'"):

@@ -6,12 +6,15 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from benchmark.dataset import REJECTED, Rows
-from benchmark.readers import cells
+from benchmark.readers import cells, strings
 from benchmark.readers.canonical import COLUMNS, DATE, GROUP, ID, STATUS
 from benchmark.readers.files import EMPTIED, Raw, Rejection, as_cell
 from features.columns import Column, Kind
@@ -95,22 +98,33 @@ def missing_column(raw: Raw, name: str, what: str = "") -> InputError:
     )
 
 
-def assemble(raw: Raw, *, id_pattern: str = r".+") -> Rows:
+def assemble(
+    raw: Raw,
+    *,
+    id_pattern: str = r".+",
+    required: Sequence[str] = (ID, STATUS),
+    own: Mapping[str, Parse] | None = None,
+) -> Rows:
     """Typed rows out of records whose columns have canonical names.
 
     A row whose id is missing, does not match `id_pattern` or stands twice is left out; a cell that
     cannot be parsed becomes missing and its row stays; both are listed in `Rows.rejected`. Of the
-    rows with one id the last updated is kept, else the first. Unknown columns are dropped. Raises
-    `InputError` if more than half of the rows are bad, or the id or status column is missing.
+    rows with one id the last updated is kept, else the first. Unknown columns are dropped. `own`
+    parses columns in a format's own way, or keeps further ones as strings that are no inputs.
+    Raises `InputError` if more than half of the rows are bad, or a required column is missing.
     """
-    for name in (ID, STATUS):
+    for name in required:
         if name not in raw.frame:
             raise missing_column(raw, name)
     columns = tuple(column for column in COLUMNS if column.name in raw.frame)
     parsers = {column.name: BY_NAME.get(column.name, BY_KIND[column.kind]) for column in columns}
     parsers |= {name: BY_NAME.get(name, cells.label) for name in EXTRAS if name in raw.frame}
-    raw, ids = with_ids(raw, raw.frame[ID].map(normal_id), id_pattern)
+    if own is not None:
+        parsers |= {name: parse for name, parse in own.items() if name in raw.frame}
+    raw, ids = with_ids(raw, normal_ids(raw.frame[ID]), id_pattern)
     frame, emptied = typed(raw, columns, parsers, ids)
+    frame = with_planned(frame)
+    columns = tuple(column for column in COLUMNS if column.name in frame)
     raw, frame = without_doubles(raw, frame, ids, date_column="last_update_posted")
     return Rows(
         frame.set_axis(pd.Index(ids[frame.index], name=ID)),
@@ -121,18 +135,39 @@ def assemble(raw: Raw, *, id_pattern: str = r".+") -> Rows:
     )
 
 
+def with_planned(frame: pd.DataFrame) -> pd.DataFrame:
+    """`enrollment_planned` filled in where `enrollment` is an estimate, and so a plan.
+
+    The column is made where any row has one. Beware: whether a count still is an
+    estimate when a trial has ended is itself known after its end alone.
+    """
+    if "enrollment" not in frame or "enrollment_type" not in frame:
+        return frame
+    planned = frame["enrollment"].where(frame["enrollment_type"] == "ESTIMATED")
+    if "enrollment_planned" in frame:
+        planned = frame["enrollment_planned"].fillna(planned)
+    return frame.assign(enrollment_planned=planned) if planned.notna().any() else frame
+
+
 def normal_id(cell: str) -> str:
     """An id without control characters and blanks around it, in upper case."""
     return (cells.label(cell) or "").upper()
 
 
+def normal_ids(column: pd.Series) -> pd.Series:
+    """`normal_id` of every cell; a column of plain upper-case ids is given back as it is."""
+    if column.str.fullmatch(r"[A-Z0-9_.:-]+").all():
+        return column
+    return column.map(normal_id)
+
+
 def with_ids(raw: Raw, ids: pd.Series, pattern: str = r".+") -> tuple[Raw, pd.Series]:
     """Only the records whose id (from the series' column) is there and matches, and their ids."""
     matches = re.compile(pattern, re.ASCII).fullmatch
+    bad = ids[[matches(id_) is None for id_ in ids.tolist()]]
     reasons = {
         int(row): f"{ids.name}: {shown(id_)} is no id" + (f" like {pattern}" if id_ else "")
-        for row, id_ in zip(ids.index, ids, strict=True)
-        if not matches(id_)
+        for row, id_ in zip(bad.index, bad, strict=True)
     }
     raw = raw.leave_out(reasons, ids)
     raw.check_share()
@@ -147,40 +182,63 @@ def typed(
     `parsers` names the columns to take; those that are not in `columns` become strings.
     """
     kinds = {column.name: column.kind for column in columns}
-    series, emptied = {}, []
+    index, emptied = raw.frame.index, list[Rejection]()
+    series: dict[str, pd.Series] = {}
+    found = {name: strings.as_arrow(raw.frame[name]) for name in parsers}
+    texts = [name for name, parse in parsers.items() if parse is cells.text]
+    found |= zip(texts, strings.each(strings.cleaned, [found[name] for name in texts]), strict=True)
     for name, parse in parsers.items():
-        values, bad = parse_all(raw.frame[name], parse)
-        series[name] = as_series(values, kinds.get(name, "categorical"), raw.frame.index)
-        emptied += [
-            Rejection(row, ids[row], f"{EMPTIED}{name}: {shown(raw.frame.at[row, name])} is {why}")
-            for row, why in bad.items()
-        ]
-    return pd.DataFrame(series, index=raw.frame.index), emptied
+        if parse is cells.text:
+            series[name] = strings.as_series(found[name], index)
+            continue
+        values, bad = parsed(found[name], parse, kinds.get(name, "categorical"))
+        series[name] = values.set_axis(index)
+        for row, (place, why) in zip(index[list(bad)], bad.items(), strict=True):
+            reason = f"{EMPTIED}{name}: {shown(found[name][place].as_py())} is {why}"
+            emptied.append(Rejection(int(row), ids[row], reason))
+    return pd.DataFrame(series, index=index), emptied
 
 
-def parse_all(column: pd.Series, parse: Parse) -> tuple[list[Value | None], dict[int, str]]:
-    """The value of every cell (None: missing or bad), and why the bad ones are, by index."""
-    codes, unique = pd.factorize(column)
-    values: list[Value | None] = []
+def parsed(column: pa.Array, parse: Parse, kind: Kind) -> tuple[pd.Series, dict[int, str]]:
+    """The value of every cell in the type that `Column` states, and why bad ones are, by place.
+
+    `parse` is called once for each different cell.
+    """
+    codes, unique = strings.distinct(column)
+    values, reasons = _each(unique, parse)
+    places = np.flatnonzero(np.isin(codes, list(reasons))) if reasons else ()
+    bad = {int(place): reasons[int(codes[place])] for place in places}
+    return as_series(values, kind).take(codes), bad
+
+
+def _each(
+    unique: pa.Array, parse: Parse
+) -> tuple[npt.NDArray[np.generic] | pa.Array, dict[int, str]]:
+    """The value of every cell, and why the bad ones are, by place."""
+    if parse is cells.label:
+        return strings.labels(unique), {}
+    values: npt.NDArray[Any] = np.full(len(unique), None, object)
+    odd = np.arange(len(unique))
+    if parse is cells.day:
+        values, odd = strings.iso_days(unique)
     reasons: dict[int, str] = {}
-    for code, cell in enumerate(unique):
+    for place, cell in zip(odd.tolist(), unique.take(pa.array(odd)).to_pylist(), strict=True):
         try:
-            values.append(parse(cell))
+            values[place] = parse(cell)
         except ValueError as error:
-            values.append(None)
-            reasons[code] = str(error)
-    places = np.flatnonzero(np.isin(codes, list(reasons)))
-    bad = {int(column.index[int(place)]): reasons[int(codes[place])] for place in places}
-    return [values[code] for code in codes], bad
+            reasons[place] = str(error)
+    return values, reasons
 
 
-def as_series(values: Sequence[Value | None], kind: Kind, index: pd.Index) -> pd.Series:
+def as_series(values: npt.NDArray[np.generic] | pa.Array, kind: Kind) -> pd.Series:
     """Values in the type that `Column` states for a kind."""
     if kind == "numeric":
-        return pd.Series(np.array(values, dtype="float64"), index=index)
+        return pd.Series(values.astype("float64"))
     if kind == "date":
-        return pd.Series(np.array(values, dtype="datetime64[s]"), index=index)
-    return pd.Series(values, index=index, dtype="str")
+        return pd.Series(values.astype("datetime64[s]"))
+    if kind == "text":  # a cell that could not be parsed
+        values = np.where(values == None, "", values)  # noqa: E711
+    return pd.Series(values, dtype="str")
 
 
 def without_doubles(

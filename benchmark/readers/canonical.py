@@ -10,6 +10,8 @@ from __future__ import annotations
 from features.columns import Column
 
 ID, STATUS, DATE, GROUP = "nct_id", "overall_status", "start_date", "lead_sponsor"
+OFFICIAL = "official_part"
+"""Where a published benchmark's own split puts a row: train, valid or test."""
 
 STATUSES = (
     "COMPLETED", "TERMINATED", "WITHDRAWN", "SUSPENDED", "UNKNOWN", "RECRUITING", "NOT_YET_RECRUITING",

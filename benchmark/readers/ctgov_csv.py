@@ -14,6 +14,7 @@ from dataclasses import replace
 import pandas as pd
 
 from benchmark.dataset import Rows
+from benchmark.readers import strings
 from benchmark.readers.assembly import assemble, missing_column, rename
 from benchmark.readers.canonical import ID, STATUS
 from benchmark.readers.files import FileOptions, read_raw
@@ -92,7 +93,7 @@ def read(options: Options) -> Rows:
 
 
 def derive(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with the canonical columns that its compound columns hold."""
+    """The frame with the canonical columns that its compound columns hold, without markup."""
     made = {
         name: pd.Series([cut(cell) for cell in frame[source]], index=frame.index, dtype="str")
         for source, parts in DERIVED.items()
@@ -103,7 +104,12 @@ def derive(frame: pd.DataFrame) -> pd.DataFrame:
     for name in ("min_age", "max_age"):  # the download of today has age groups alone
         if name in made and not made[name].any():
             del made[name]
-    return frame.assign(**made)
+    plain = {
+        name: strings.as_series(strings.unescaped(strings.as_arrow(frame[name])), frame.index)
+        for name in strings.MARKED
+        if name in frame
+    }
+    return frame.assign(**made, **plain)
 
 
 def intervention_types(cell: str) -> str:

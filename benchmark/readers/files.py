@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
+import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
+from benchmark.readers import strings
 from features.errors import InputError, closest, one_line
 
 LEFT_OUT, EMPTIED = "row left out: ", "cell left empty: "
@@ -73,6 +75,8 @@ class Raw:
 
     def leave_out(self, reasons: dict[int, str], ids: pd.Series | None = None) -> Raw:
         """Without the records at these places; each is listed with its reason (and id)."""
+        if not reasons:
+            return self
         known = {} if ids is None else {row: str(ids[row]) for row in reasons}
         new = tuple(
             Rejection(row, known.get(row, ""), LEFT_OUT + one_line(reason))
@@ -286,13 +290,12 @@ def _flaw(cells: list[str], expected: int) -> str:
 
 def _parquet(path: Path, data: bytes) -> Raw:
     """All columns as strings."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         table = pq.read_table(pa.BufferReader(data))
         names = unique_header(path, table.column_names)
-        columns = [_strings(column.to_pylist()) for column in table.columns]
+        columns = strings.each(_strings, table.columns)
     except InputError:
         raise
     except Exception as error:  # a foreign decoder on unknown bytes raises all kinds
@@ -303,18 +306,25 @@ def _parquet(path: Path, data: bytes) -> Raw:
             "write it again, or give a CSV file a name that ends in .csv",
         ) from None
     index = pd.RangeIndex(1, table.num_rows + 1)
-    frame = pd.DataFrame(dict(zip(names, columns, strict=True)), index=index, dtype="str")
-    nul = frame.apply(lambda column: column.str.contains("\0", regex=False)).any(axis=1)
-    raw = Raw(path, frame)
-    return (
-        raw.leave_out(dict.fromkeys(frame.index[nul], "it holds NUL bytes")) if nul.any() else raw
+    frame = pd.DataFrame(
+        {
+            name: strings.as_series(column, index)
+            for name, column in zip(names, columns, strict=True)
+        },
+        index=index,
     )
+    nul = {int(place) + 1 for column in columns for place in strings.rows_with(column, 0)}
+    return Raw(path, frame).leave_out(dict.fromkeys(sorted(nul), "it holds NUL bytes"))
 
 
-def _strings(values: list[object]) -> list[str]:
-    if all(isinstance(value, str) for value in values):
-        return values  # type: ignore[return-value]
-    return [as_cell(value) for value in values]
+def _strings(column: pa.ChunkedArray) -> pa.Array:
+    """Typed values as the texts of cells, see `as_cell`."""
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        column.validate(full=True)
+        return strings.as_arrow(column)
+    if pa.types.is_integer(column.type) or pa.types.is_boolean(column.type):
+        return strings.as_arrow(column)
+    return pa.array([as_cell(value) for value in column.to_pylist()], pa.large_string())
 
 
 def as_cell(value: object) -> str:

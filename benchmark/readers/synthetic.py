@@ -126,7 +126,7 @@ most 2.5 e-folds count) and for each arm above two."""
 LATE = ("PHASE2|PHASE3", "PHASE3", "PHASE4")
 STATUSES = ("COMPLETED", "TERMINATED", "WITHDRAWN", "SUSPENDED")
 _UNFINISHED = ("RECRUITING", "ACTIVE_NOT_RECRUITING")
-_BASE = np.array([0.0, -2.75, -3.5, -5.2])
+_BASE = np.array([0.0, -3.0, -3.75, -5.45])
 """Log-odds of each status against COMPLETED where every effect is 0."""
 
 FIRST, LAST = np.datetime64("2005-01-01"), np.datetime64("2023-12-31")

@@ -51,35 +51,35 @@ class Phrase:
 
 
 AREAS = {
-    "oncology": Topic(0.20, 0.85, (
+    "oncology": Topic(0.20, 1.6, (
         "bladder carcinoma", "renal cell carcinoma", "follicular lymphoma", "glioma of the brain",
         "gastric adenocarcinoma", "multiple myeloma", "pancreatic tumours",
     )),
-    "cardiology": Topic(0.13, -0.25, (
+    "cardiology": Topic(0.13, -0.55, (
         "atrial fibrillation", "chronic heart failure", "resistant hypertension", "stable angina",
         "aortic stenosis", "peripheral artery disease",
     )),
-    "infection": Topic(0.12, -0.55, (
+    "infection": Topic(0.12, -1.0, (
         "seasonal influenza", "chronic hepatitis B", "latent tuberculosis", "shingles",
         "recurrent cystitis", "uncomplicated malaria",
     )),
-    "endocrine": Topic(0.12, -0.75, (
+    "endocrine": Topic(0.12, -1.4, (
         "type 2 diabetes", "primary hypothyroidism", "severe obesity", "vitamin D deficiency",
         "familial high cholesterol", "gestational diabetes",
     )),
-    "neurology": Topic(0.12, 0.30, (
+    "neurology": Topic(0.12, 0.65, (
         "relapsing multiple sclerosis", "focal epilepsy", "early Parkinson disease",
         "frequent migraine", "motor neuron disease", "mild cognitive impairment",
     )),
-    "psychiatry": Topic(0.11, 0.15, (
+    "psychiatry": Topic(0.11, 0.35, (
         "major depression", "social anxiety", "bipolar disorder", "insomnia", "alcohol dependence",
         "post-traumatic stress",
     )),
-    "renal": Topic(0.10, 0.60, (
+    "renal": Topic(0.10, 1.1, (
         "lupus nephritis", "diabetic kidney disease", "polycystic kidneys", "haemodialysis itch",
         "membranous nephropathy", "kidney graft rejection",
     )),
-    "skin": Topic(0.10, -0.75, (
+    "skin": Topic(0.10, -1.4, (
         "plaque psoriasis", "atopic dermatitis", "chronic hives", "acne of the face", "vitiligo",
         "rosacea",
     )),
@@ -95,13 +95,13 @@ _DRUGS = tuple(
     )
 )
 INTERVENTIONS = {
-    "drug": Topic(0.58, 0.10, _DRUGS),
-    "behaviour": Topic(0.17, -0.65, (
+    "drug": Topic(0.58, 0.2, _DRUGS),
+    "behaviour": Topic(0.17, -1.3, (
         "text-message coaching", "a group walking programme", "mindfulness classes",
         "a cooking course", "peer support calls", "sleep hygiene teaching", "guided self-help",
         "motivational interviews",
     )),
-    "device": Topic(0.13, 0.50, (
+    "device": Topic(0.13, 1.0, (
         "a wearable sensor patch", "a handheld nerve stimulator", "a smart pill dispenser",
         "a pressure-relief cushion", "a home light lamp", "a portable cooling cap",
     )),
@@ -118,17 +118,17 @@ SLOTS: dict[str, tuple[Phrase, ...]] = {
             "Participants return to the clinic twice a week for infusions and repeated sampling.",
             "The schedule asks for overnight stays and serial blood draws during each cycle.",
             "Attendance is intensive, with long hospital days and frequent invasive measurements.",
-        ), 1.1),
+        ), 0.66),
         Phrase(0.20, (
             "Recruitment runs through an established network of general practices.",
             "Candidates are found in a national register that already holds consented patients.",
             "Long-standing partner clinics have reserved places and staff for enrolment.",
-        ), -1.1),
+        ), -0.66),
         Phrase(0.13, (
             "The project starts once the pending grant application has been approved.",
             "Costs are met by a departmental seed budget that is renewed year by year.",
             "The investigator is still seeking a sponsor for the supply of study material.",
-        ), 1.0, withdrawn=1.2),
+        ), 0.6, withdrawn=1.2),
         Phrase(0.50, (
             "Participants return to the clinic when it suits their work and family.",
             "The schedule of the clinic is printed on a card that every person receives.",
@@ -142,12 +142,12 @@ SLOTS: dict[str, tuple[Phrase, ...]] = {
             "An independent board reviews unblinded efficacy at a planned interim look.",
             "Halfway through, a conditional power analysis decides on the next cohort.",
             "Predefined futility boundaries are checked after half of the events.",
-        ), -0.8, late=1.2),
+        ), -0.48, late=0.72),
         Phrase(0.22, (
             "Follow-up takes place by telephone, without travel to the hospital.",
             "Outcomes are collected remotely through a short questionnaire on the phone.",
             "Routine health records supply the outcomes, so no extra visit is needed.",
-        ), -0.8),
+        ), -0.48),
         Phrase(0.56, (
             "The main outcome is the change in a symptom questionnaire after twelve weeks.",
             "Quality of life is recorded on a short scale at the start and at the end.",
@@ -161,12 +161,12 @@ SLOTS: dict[str, tuple[Phrase, ...]] = {
             "Confirmed carrier of a pathogenic variant on central genotyping",
             "Tumour or tissue positive for the rare marker in a reference laboratory",
             "Documented enzyme defect on two separate assays",
-        ), 1.0),
+        ), 0.6),
         Phrase(0.22, (
             "Any previous treatment is allowed",
             "No restriction on earlier or current medication",
             "Unselected patients from everyday practice may join",
-        ), -0.9),
+        ), -0.54),
         Phrase(0.60, (
             "Diagnosis confirmed by the treating physician",
             "Stable medication during the month before entry",
@@ -180,12 +180,12 @@ SLOTS: dict[str, tuple[Phrase, ...]] = {
             "Refusal of a fresh biopsy before the first dose",
             "No lesion that can be sampled by needle on two occasions",
             "Unwilling to undergo repeat lumbar puncture",
-        ), 1.1, late=0.1),
+        ), 0.66, late=0.06),
         Phrase(0.20, (
             "Any other drug of the same class within six months (washout required)",
             "Failure to complete a placebo run-in of eight weeks",
             "Less than ninety days free of all earlier therapy",
-        ), 0.7),
+        ), 0.42),
         Phrase(0.60, (
             "Participation in another study within six months",
             "Known allergy to any component of the material",

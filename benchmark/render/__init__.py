@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 
 from benchmark.leaderboard import Board
-from benchmark.render.layout import Sheet, board_tables, difference_table
+from benchmark.render.layout import Sheet, board_tables, difference_table, records
 from benchmark.render.markdown import markdown
 from benchmark.render.terminal import terminal
 from features.errors import unknown_name
@@ -21,8 +21,7 @@ def _csv(board: Board) -> str:
 
 
 def _json(board: Board) -> str:
-    rows = board.rows.astype(object).where(board.rows.notna(), None)
-    return json.dumps(rows.to_dict("records"), indent=1, allow_nan=False)
+    return json.dumps(records(board.rows), indent=1, allow_nan=False)
 
 
 WRITERS: dict[str, Callable[[Sequence[Sheet]], str]] = {"terminal": terminal, "markdown": markdown}

@@ -66,9 +66,10 @@ def _sheet(board: Board, group: Mapping[str, Any], rows: pd.DataFrame, *, last: 
     metrics = [name for name in board.metrics if name in set(rows["metric"])]
     lead = rows[rows["metric"] == metrics[0]]
     values = {name: rows[rows["metric"] == name].set_index(["model", "inputs"]) for name in metrics}
-    header = ("rank", "tie", "model", "inputs", f"{metric_title(metrics[0])} [95 %]")
-    header += (*(metric_title(name) for name in metrics[1:]), "fit s", "MB")
-    cells, styles = [], []
+    titles = [metric_title(name) for name in metrics]
+    header = ("rank", "tie", "model", "inputs", f"{titles[0]} [95 %]", *titles[1:], "fit s")
+    cells: list[tuple[str, ...]] = []
+    styles: list[Style] = []
     for row in _ordered(lead):
         others = [values[name].loc[(row["model"], row["inputs"])]["value"] for name in metrics[1:]]
         cells.append(
@@ -80,7 +81,6 @@ def _sheet(board: Board, group: Mapping[str, Any], rows: pd.DataFrame, *, last: 
                 f"{number(row['value'])} [{number(row['low'])}, {number(row['high'])}]",
                 *(number(value) for value in others),
                 amount(row["fit_seconds"]),
-                amount(row["peak_memory_mb"]),
             )
         )
         styles.append(_style(row))
@@ -96,8 +96,14 @@ def _sheet(board: Board, group: Mapping[str, Any], rows: pd.DataFrame, *, last: 
 
 def _ordered(lead: pd.DataFrame) -> list[dict[str, Any]]:
     """The ceiling first, then by rank, what has none last."""
-    rows = lead.astype(object).where(lead.notna(), None).to_dict("records")
+    rows = records(lead)
     return sorted(rows, key=lambda row: (not row["is_ceiling"], row["rank"] is None, row["rank"]))
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """One mapping a row, None for missing."""
+    plain = frame.astype(object).where(frame.notna(), None)
+    return [{str(key): value for key, value in row.items()} for row in plain.to_dict("records")]
 
 
 def _model(row: Mapping[str, Any]) -> str:
@@ -119,7 +125,9 @@ def _style(row: Mapping[str, Any]) -> Style:
 
 def _title(group: Mapping[str, Any], lead: pd.DataFrame) -> str:
     first = lead.iloc[0]
-    share = "" if pd.isna(first["prevalence"]) else f", {first['prevalence']:.1%} positive"
+    share = (
+        "" if pd.isna(first["prevalence"]) else f", {first['prevalence']:.1%} {first['positive']}"
+    )
     seeds = sorted({seed for seeds in lead["seeds"] for seed in seeds})
     return (
         f"{group['task']} · {group['split']} split · {first['n_train']:,} train and "
@@ -152,8 +160,7 @@ def _notes(board: Board, metrics: Sequence[str]) -> tuple[str, ...]:
             "but by luck."
         )
     notes.append(
-        "fit s: seconds for features and fit, cached embeddings at their first cost; MB: peak "
-        "memory of the process."
+        "fit s: seconds for features and fit, embeddings from the cache at their first cost."
     )
     if board.gaps:
         notes.append("Not in the table: " + "; ".join(board.gaps))
@@ -191,7 +198,7 @@ def difference_table(frame: pd.DataFrame) -> Sheet:
         header=header,
         numeric=(False, False, False, *[True] * 5),
         rows=rows,
-        styles=("plain",) * len(rows),
+        styles=tuple("plain" for _ in rows),
         notes=("Paired bootstrap over the test rows, 1,000 draws; p is two-sided and unadjusted.",),
     )
 

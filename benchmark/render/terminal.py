@@ -29,7 +29,11 @@ def terminal(sheets: Sequence[Sheet]) -> str:
     for sheet in sheets:
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
         for name, right in zip(sheet.header, sheet.numeric, strict=True):
-            table.add_column(Text(name), justify="right" if right else "left")
+            header = Text(name.replace(" [", "\n[").replace("@", "\n@"))
+            # a cut name would be a wrong name; numbers must stay on one line
+            table.add_column(
+                header, justify="right" if right else "left", no_wrap=right, overflow="fold"
+            )
         for row, style in zip(sheet.rows, sheet.styles, strict=True):
             table.add_row(*(Text(cell) for cell in row), style=_STYLES[style])
         console.print(Text(sheet.title, style="bold"))
