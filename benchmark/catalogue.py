@@ -24,7 +24,11 @@ def catalogue(what: What) -> dict[str, str]:
         return {name: _first_line(split) for name, split in SPLITS.items()}
     if what == "metrics":
         return {name: metric.about for name, metric in METRICS.items()}
-    return {name: _first_line(importlib.import_module(path)) for name, path in READERS.items()}
+    modules = {name: importlib.import_module(path) for name, path in READERS.items()}
+    return {
+        name: _first_line(module).removeprefix(f"Reader `{name}`: ")
+        for name, module in modules.items()
+    }
 
 
 def _models_line(name: str) -> str:

@@ -22,10 +22,6 @@ from features.errors import InputError, closest, unknown_name
 from models import check_params, model_class
 
 DATA_VARIABLE = "TRIALMARK_DATA"
-DEFAULT_METRICS = (
-    "roc_auc", "average_precision", "average_precision_negative", "f1_macro", "f1_macro@valid",
-    "brier",
-)  # fmt: skip
 
 Loc = tuple[str | int, ...]
 
@@ -74,7 +70,11 @@ class ModelConfig(Strict):
 
 
 class RunConfig(Strict):
-    """A benchmark matrix: task x split x seed x model x inputs x as-of level."""
+    """A benchmark matrix: task x split x seed x model x inputs x as-of level.
+
+    `metrics` are the columns of its tables, the first one ranks; each table takes those that are
+    for its kind of target. None: `metrics.DEFAULTS`.
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     data: DataConfig = DataConfig()
@@ -83,7 +83,7 @@ class RunConfig(Strict):
     seeds: list[int] = Field(default=[42], min_length=1)
     models: list[ModelConfig] = Field(min_length=1)
     as_of: list[KnownAt] = Field(default=["registration"], min_length=1)
-    metrics: list[str] = Field(default=list(DEFAULT_METRICS), min_length=1)
+    metrics: list[str] | None = Field(default=None, min_length=1)
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     _written: dict[str, Any] = PrivateAttr(default_factory=dict)
 
@@ -314,7 +314,7 @@ def _checked(config: RunConfig, base: Path, place: _Places) -> RunConfig:
         if split.name not in SPLITS:
             with place.at("splits", i):
                 raise unknown_name("split", split.name, SPLITS)
-    for i, metric in enumerate(config.metrics):
+    for i, metric in enumerate(config.metrics if config.metrics is not None else ()):
         with place.at("metrics", i):
             metric_of(metric)
     for key, values in (

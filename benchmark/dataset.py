@@ -24,10 +24,11 @@ class Rows:
     `frame` is indexed by unique string ids and holds the declared `columns` in the types that
     `features.columns.Column` states, besides columns that are no inputs (status, source).
     `rejected` lists the rows left out: their place in the file (1 = first record), id and reason.
-    `target` names the column a table declares as its target, `official` the one that says in which
-    part of a published split a row stands (train, valid, test or missing). `incomplete` counts the
-    rows dropped for want of a value that `data.require` asks for. `oracle` holds the true class
-    probabilities by as-of level and task, where the generator knows them: (n, k) in frame order.
+    `target` names the column a table declares as its target (several: labels, of 0 and 1),
+    `official` the one that says in which part of a published split a row stands (train, valid, test
+    or missing). `incomplete` counts the rows dropped for want of a value that `data.require` asks
+    for. `oracle` holds the true class probabilities by as-of level and task, where the generator
+    knows them: (n, k) in frame order.
     """
 
     frame: pd.DataFrame
@@ -35,7 +36,7 @@ class Rows:
     rejected: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=REJECTED))
     group: str | None = None
     date: str | None = None
-    target: str | None = None
+    target: str | tuple[str, ...] | None = None
     positive: str | None = None
     official: str | None = None
     incomplete: int = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +18,19 @@ from benchmark.bootstrap import (
     union_weights,
 )
 from benchmark.compare import rank
-from benchmark.metrics import Scored, metric_names, metric_of, scores
+from benchmark.metrics import (
+    DEFAULTS,
+    Scored,
+    label_metrics,
+    label_of,
+    metric_names,
+    metric_of,
+    scores,
+)
 from benchmark.receipts import sha256
 from benchmark.store import Store
 from features.errors import InputError, unknown_name
-from models.base import Floats, Target
+from models.base import Floats, Ints, Target
 
 STOPPED = "average_precision_negative"
 GROUP = ("task", "split", "as_of")
@@ -33,8 +41,10 @@ class Board:
     """A leaderboard.
 
     `rows` holds one row for each task, split, as-of level, model, inputs and metric: value with
-    its 95 % interval, rank, tie group, rows, cost and hashes. `metrics` are its metrics, the first
-    one ranks. `gaps` says which planned cells are not in it, and why.
+    its 95 % interval, rank, tie group, rows, cost and hashes. `metrics` are those that its tables
+    show as columns; the first one that a table has ranks it. Besides them, `rows` holds
+    `label_metrics` of a task of several classes or labels. `gaps` says which planned cells are not
+    in it, and why.
     """
 
     name: str
@@ -81,16 +91,22 @@ class Table:
 def leaderboard(store: Store, metric: str | None = None) -> Board:
     """The board of a results folder, ranked by `metric` (default: the first of its config).
 
-    Models that lack a seed (failed, or not run yet) stand without rank. Raises `InputError` where
-    nothing is done, or where records of one table do not share rows.
+    Metrics that are not for a task's kind of target are left out of its tables. Models that lack a
+    seed (failed, or not run yet) stand without rank. Raises `InputError` where nothing is done, or
+    where records of one table do not share rows.
     """
     plan = store.plan()
-    wanted = _wanted(plan["metrics"], metric)
     rows: list[dict[str, Any]] = []
     gaps: list[str] = []
+    columns: dict[str, None] = {}
+
+    def wanted(target: Target) -> list[str]:
+        shown = _wanted(target, plan["metrics"], metric)
+        columns.update(dict.fromkeys(shown))
+        return list(dict.fromkeys([*shown, *label_metrics(target)]))
+
     for table in _tables(plan["cells"]):
-        contenders = _contenders(store, table, wanted)
-        rows += _rows(table, contenders)
+        rows += _rows(table, _contenders(store, table, wanted))
         gaps += _gaps(store, table)
     if not rows:
         raise InputError(
@@ -99,16 +115,20 @@ def leaderboard(store: Store, metric: str | None = None) -> Board:
             f"see `trialmark status {store.root}`",
         )
     frame = pd.DataFrame(rows).astype({"rank": "Int64", "tie_group": "Int64"})
-    present = tuple(name for name in wanted if name in set(frame["metric"]))
-    if metric is not None and metric not in present:
-        raise InputError(f"metric {metric!r} fits none of the tasks here", ", ".join(present))
-    return Board(plan["name"], frame, present, tuple(gaps))
+    if metric is not None and metric not in columns:
+        raise InputError(f"metric {metric!r} fits none of the tasks here", ", ".join(columns))
+    return Board(plan["name"], frame, tuple(columns), tuple(gaps))
 
 
 def compare(store: Store, a: str, b: str, metric: str | None = None) -> pd.DataFrame:
     """Paired difference a - b on the seeds that both have, a row for each task, split and level."""
     plan = store.plan()
-    name = _wanted(plan["metrics"], metric)[0]
+
+    def wanted(target: Target) -> list[str]:
+        return [
+            name for name in _wanted(target, plan["metrics"], metric)[:1] if metric in (None, name)
+        ]
+
     rows = []
     for table in _tables(plan["cells"]):
         entries = [_entry_names(table, model) for model in (a, b)]
@@ -120,12 +140,12 @@ def compare(store: Store, a: str, b: str, metric: str | None = None) -> pd.DataF
             continue
         both = tuple(e for found in entries for e in found if e["seed"] in common)
         narrowed = Table(table.task, table.split, table.as_of, tuple(sorted(common)), both)
-        contenders = {c.name: c for c in _contenders(store, narrowed, [name])}
+        contenders = {c.name: c for c in _contenders(store, narrowed, wanted)}
         first, second = (contenders[f"{f[0]['model']}/{f[0]['inputs']}"] for f in entries)
-        if name in first.values:
-            rows.append(_difference(narrowed, first, second, name))
+        rows += [_difference(narrowed, first, second, name) for name in first.values]
     if not rows:
-        raise InputError(f"no table holds {name} of both {a} and {b}", "a common seed that is done")
+        what = "a metric" if metric is None else metric
+        raise InputError(f"no table holds {what} of both {a} and {b}", "a common seed that is done")
     return pd.DataFrame(rows)
 
 
@@ -149,12 +169,18 @@ def _difference(table: Table, a: Contender, b: Contender, metric: str) -> dict[s
     }
 
 
-def _wanted(configured: Sequence[str], metric: str | None) -> list[str]:
-    """Metrics to compute, the ranking one first; the stopped class is always among them."""
+def _wanted(target: Target, configured: Sequence[str] | None, metric: str | None) -> list[str]:
+    """A table's columns, the ranking metric first; the stopped class is always among them.
+
+    Without `configured` metrics, or where none of them is for this kind of target, `DEFAULTS`.
+    """
     if metric is not None:
         metric_of(metric)
-    names = [*([] if metric is None else [metric]), *configured, STOPPED]
-    return list(dict.fromkeys(names))
+    known = set(metric_names(target, tuned=True))
+    chosen = [name for name in configured if name in known] if configured is not None else []
+    chosen = chosen if chosen else list(DEFAULTS[target.kind])
+    names = [*([] if metric is None else [metric]), *chosen, STOPPED]
+    return [name for name in dict.fromkeys(names) if name in known]
 
 
 def _tables(entries: Iterable[Mapping[str, Any]]) -> list[Table]:
@@ -191,7 +217,9 @@ def _gaps(store: Store, table: Table) -> list[str]:
     return lines
 
 
-def _contenders(store: Store, table: Table, wanted: Sequence[str]) -> list[Contender]:
+def _contenders(
+    store: Store, table: Table, wanted: Callable[[Target], Sequence[str]]
+) -> list[Contender]:
     """All models of a table that have a finished cell, with their values and draws."""
     done: dict[tuple[str, str], dict[int, Mapping[str, Any]]] = {}
     tests: dict[int, pd.DataFrame] = {}
@@ -206,7 +234,7 @@ def _contenders(store: Store, table: Table, wanted: Sequence[str]) -> list[Conte
         _check_same_rows(tests.setdefault(entry["seed"], test), test, entry)
         name = (entry["model"], entry["inputs"])
         done.setdefault(name, {})[entry["seed"]] = record
-        scored.setdefault(name, {})[entry["seed"]] = _scored(frame, record["target"])
+        scored.setdefault(name, {})[entry["seed"]] = _scored(frame, target_of(record))
     if not done:
         return []
     # from the plan, so that the draws stay the same while cells are still missing
@@ -215,8 +243,10 @@ def _contenders(store: Store, table: Table, wanted: Sequence[str]) -> list[Conte
         [pd.Index(test["id"]) for test in tests.values()], seed_text="".join(hashes)
     )
     by_seed = {seed: _columns(weights, test) for seed, test in tests.items()}
+    metrics = wanted(target_of(next(iter(next(iter(done.values())).values()))))
     return [
-        _contender(name, done[name], scored[name], weights=by_seed, wanted=wanted) for name in done
+        _contender(name, done[name], scored[name], weights=by_seed, metrics=metrics)
+        for name in done
     ]
 
 
@@ -242,13 +272,18 @@ def _check_same_rows(first: pd.DataFrame, other: pd.DataFrame, entry: Mapping[st
         )
 
 
-def _scored(frame: pd.DataFrame, target: Mapping[str, Any]) -> Scored:
-    kind = Target(target["kind"], tuple(target["classes"]))
-    test, valid = (_arrays(frame[frame["part"] == part], kind) for part in ("test", "valid"))
-    return Scored.of(kind, test[0], proba=test[1], valid=valid)
+def target_of(record: Mapping[str, Any]) -> Target:
+    """The target that a record's predictions are of."""
+    return Target(record["target"]["kind"], tuple(record["target"]["classes"]))
 
 
-def _arrays(frame: pd.DataFrame, target: Target) -> tuple[np.ndarray, Floats]:
+def _scored(frame: pd.DataFrame, target: Target) -> Scored:
+    test, valid = (arrays(frame[frame["part"] == part], target) for part in ("test", "valid"))
+    return Scored.of(target, test[0], proba=test[1], valid=valid)
+
+
+def arrays(frame: pd.DataFrame, target: Target) -> tuple[Ints, Floats]:
+    """Truth, (n,) or (n, labels), and probabilities, (n, k), of stored predictions."""
     names = [f"y_{name}" for name in target.classes] if target.kind == "multilabel" else "y"
     proba = frame[[f"p_{name}" for name in target.classes]].to_numpy(np.float64)
     return frame[names].to_numpy(np.int64), proba
@@ -260,17 +295,15 @@ def _contender(
     scored: Mapping[int, Scored],
     *,
     weights: Mapping[int, np.ndarray],
-    wanted: Sequence[str],
+    metrics: Sequence[str],
 ) -> Contender:
-    target = next(iter(scored.values())).target
-    fitting = [m for m in wanted if m in metric_names(target, tuned=True)]
-    point = [scores(fitting, rows) for rows in scored.values()]
-    draws = [scores(fitting, rows, weights=weights[seed]) for seed, rows in scored.items()]
+    point = [scores(metrics, rows) for rows in scored.values()]
+    draws = [scores(metrics, rows, weights=weights[seed]) for seed, rows in scored.items()]
     return Contender(
         *name,
         records=records,
-        values={m: float(mean_over_seeds([values[m] for values in point])[0]) for m in fitting},
-        draws={m: mean_over_seeds([values[m] for values in draws]) for m in fitting},
+        values={m: float(mean_over_seeds([values[m] for values in point])[0]) for m in metrics},
+        draws={m: mean_over_seeds([values[m] for values in draws]) for m in metrics},
     )
 
 
@@ -321,8 +354,9 @@ def _row(
         "seeds": list(contender.records),
         "n_train": first["rows"]["train"],
         "n_test": first["rows"]["test"],
-        "prevalence": _prevalence(first),
-        "positive": _positive(first),
+        "kind": first["target"]["kind"],
+        "prevalence": _prevalence(first, label_of(metric)),
+        "positive": _positive(first, label_of(metric)),
         **_costs(contender),
         "checkpoint": first["notes"].get("checkpoint", {}).get("label"),
         "device": first["device_name"],
@@ -337,10 +371,15 @@ def _joined(hashes: Iterable[str]) -> str:
     return distinct[0] if len(distinct) == 1 else sha256("".join(distinct).encode())
 
 
-def _prevalence(record: Mapping[str, Any]) -> float | None:
-    """Share of the positive class in test, mean share of the labels, None for several classes."""
+def _prevalence(record: Mapping[str, Any], label: str | None) -> float | None:
+    """Share of the positive class in test, mean share of the labels, None for several classes.
+
+    For a metric of one class or label, the share of that one.
+    """
     counts, n = record["rows"]["test_classes"], record["rows"]["test"]
     kind, classes = record["target"]["kind"], record["target"]["classes"]
+    if label is not None:
+        return float(counts[label] / n)
     if kind == "multiclass":
         return None
     if kind == "multilabel":
@@ -348,9 +387,11 @@ def _prevalence(record: Mapping[str, Any]) -> float | None:
     return float(counts[classes[1]] / n)
 
 
-def _positive(record: Mapping[str, Any]) -> str | None:
+def _positive(record: Mapping[str, Any], label: str | None) -> str | None:
     """What the prevalence is the share of; None for several classes."""
     kind, classes = record["target"]["kind"], record["target"]["classes"]
+    if label is not None:
+        return label
     if kind == "multiclass":
         return None
     return "of a row's labels" if kind == "multilabel" else str(classes[1])

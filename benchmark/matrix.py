@@ -16,6 +16,7 @@ import yaml
 from benchmark import receipts
 from benchmark.cells import CEILING, Cell, ModelChoice, make_cell
 from benchmark.config import ColumnChoice, RunConfig, load
+from benchmark.curves import curves
 from benchmark.dataset import Dataset, Rows
 from benchmark.executor import EXECUTORS, Silent, Watcher, Workload
 from benchmark.leaderboard import Board, compare, leaderboard
@@ -59,6 +60,13 @@ class Run:
                     frame.insert(place, name, entry[name])
                 frames.append(frame)
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+    def curves(self) -> pd.DataFrame:
+        """ROC and precision-recall curves of the test rows by model and class or label, to plot.
+
+        One row a point; see `benchmark.curves.curves`.
+        """
+        return curves(Store(self.folder))
 
     def compare(self, a: str, b: str, metric: str | None = None) -> pd.DataFrame:
         """Paired difference a - b in every task and split, with 95 % interval and p value.

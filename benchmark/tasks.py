@@ -57,6 +57,9 @@ def _table_target(rows: Rows) -> tuple[Target, Ints]:
             "`reader: table` with `target:`",
             "for registry records use `task: trial-outcome` or `task: trial-status`",
         )
+    if isinstance(rows.target, tuple):
+        labels = rows.frame[list(rows.target)]
+        return Target("multilabel", rows.target), np.array(labels, np.int64)
     values = rows.frame[rows.target].astype(str)
     classes = sorted(values.unique())
     if len(classes) == 2:
@@ -114,7 +117,11 @@ TASKS = {
             "completed, terminated or withdrawn; other statuses unlabelled",
             _trial_status,
         ),
-        Task("table-target", "the declared target column of a table", _table_target),
+        Task(
+            "table-target",
+            "the declared target column of a table, or its label columns",
+            _table_target,
+        ),
         Task(
             "study-design",
             "ten labels of an article's design, several at once; without MeSH headings unlabelled",

@@ -20,7 +20,7 @@ from models.losses import pick
 
 
 class EncoderClassifier:
-    """`AutoModelForSequenceClassification` on one text a row.
+    """A fine-tuned transformer: `AutoModelForSequenceClassification` on one text a row.
 
     The head is the one that transformers puts on the checkpoint's architecture: for DistilBERT and
     BERT (MiniLM too, though it was trained for sentences with mean pooling) a small network on the

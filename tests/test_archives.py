@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from fictional import check_one_line
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

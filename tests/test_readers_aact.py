@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from fictional import AACT, NCT, ROW, table
+from fictional import AACT, NCT, ROW, check_one_line, table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from fictional import AACT, CSV, NCT, STUDY, XML, table
+from fictional import AACT, CSV, NCT, STUDY, XML, check_one_line, table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

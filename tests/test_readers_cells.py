@@ -220,3 +220,17 @@ def test_any_text_gives_a_value_or_a_value_error(parse, cell):
     with contextlib.suppress(ValueError):
         value = parse(cell)
     assert value is None or value == value
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [("0", 0), ("1.0", 1), (" TRUE ", 1), ("false", 0), ("", None), ("n/a", None)],
+)
+def test_a_label_is_zero_or_one(cell, value):
+    assert cells.zero_or_one(cell) == value
+
+
+@pytest.mark.parametrize("cell", ["2", "-1", "0.5", "yes", "red"])
+def test_other_numbers_and_words_are_no_label(cell):
+    with pytest.raises(ValueError, match=r"^not 0 or 1$"):
+        cells.zero_or_one(cell)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from fictional import NCT, ROW, STUDY, study
+from fictional import NCT, ROW, STUDY, check_one_line, study
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -239,11 +239,7 @@ def test_mangled_bytes_raise_nothing_else(tmp_path_factory, data, form):
 
 
 VALUES = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-5, 5)
-    | st.floats(allow_nan=False)
-    | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers(-5, 5) | st.floats(-9, 9) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
     max_leaves=5,
 )

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 
 from benchmark.readers import table
 from benchmark.readers.files import EMPTIED, LEFT_OUT
+from benchmark.tasks import labelled
 from features.columns import Column
 from features.errors import InputError
 
@@ -238,3 +240,59 @@ def test_any_body_is_read_or_refused_in_one_line(tmp_path_factory, lines):
             range(1, len(places) + left_out + 1)
         )
     assert "\n" not in refusal
+
+
+LABELLED = "x,a,b,c\n1,0,1,true\n2,1,1.0,FALSE\n3,1,,true\n4,0,maybe,false\n5,0,0,0\n"
+
+
+def test_several_target_columns_are_labels_of_0_and_1(tmp_path):
+    rows = table.read(simple(tmp_path, LABELLED, target=["a", "c"]))
+    assert (rows.target, rows.positive) == (("a", "c"), None)
+    assert [column.name for column in rows.columns] == ["x"]
+    assert rows.frame[["a", "c"]].to_numpy().tolist() == [[0, 1], [1, 0], [1, 1], [0, 0], [0, 0]]
+    data = labelled(rows, "table-target")
+    assert (data.target.kind, data.target.classes) == ("multilabel", ("a", "c"))
+    assert data.y.tolist() == [[0, 1], [1, 0], [1, 1], [0, 0], [0, 0]]
+    assert data.y.dtype == np.int64
+
+
+def test_a_row_without_a_sound_value_in_each_label_is_left_out_and_listed(tmp_path):
+    rows = table.read(simple(tmp_path, LABELLED, target=["c", "b"]))
+    assert rows.frame["x"].tolist() == [1, 2, 5]
+    assert rows.rejected[["row", "reason"]].to_numpy().tolist() == [
+        [3, f"{LEFT_OUT}b: no target"],
+        [4, f"{LEFT_OUT}b: 'maybe' is not 0 or 1"],
+    ]
+    assert labelled(rows, "table-target").y.tolist() == [[1, 1], [0, 1], [0, 0]]
+
+
+def test_a_label_is_neither_two_nor_a_name(tmp_path):
+    rows = table.read(simple(tmp_path, "x,a,b\n1,0,1\n2,1,2\n3,1,0\n", target=["a", "b"]))
+    assert rows.rejected["reason"].tolist() == [f"{LEFT_OUT}b: '2' is not 0 or 1"]
+    text = "x,a,b\n1,0,red\n2,1,blue\n3,1,0\n"
+    with pytest.raises(
+        InputError, match=r"2 of 3 cells of the label column.*b: 'red' is not 0 or 1"
+    ):
+        table.read(simple(tmp_path, text, target=["a", "b"]))
+
+
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        ({"target": ["a"]}, "a list of two or more different ones; write `target: name`"),
+        ({"target": ["a", "a"]}, "two or more different ones"),
+        ({"target": []}, "two or more different ones"),
+        ({"target": ["a", "x"]}, "target 'x' is declared as input too"),
+        ({"target": ["a", "b"], "group": "b"}, "target 'b' is declared as group too"),
+        ({"target": ["a", "b"], "time": "b"}, "time 'b' is declared as something other"),
+        ({"target": ["a", "b"], "positive": 1}, "positive '1' with several target columns"),
+    ],
+)
+def test_labels_that_cannot_be_are_refused(tmp_path, declared, said):
+    with pytest.raises(InputError, match=said):
+        simple(tmp_path, LABELLED, **declared)
+
+
+def test_a_label_column_that_the_file_lacks_is_named(tmp_path):
+    with pytest.raises(InputError, match="has no column 'd'"):
+        table.read(simple(tmp_path, LABELLED, target=["a", "d"]))

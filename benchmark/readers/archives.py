@@ -191,7 +191,9 @@ def _check_member(name: str, info: zipfile.ZipInfo) -> None:
     """Raise `InputError` for a member that leads out of the archive, is a link or is locked."""
     flaw = ""
     spelled = info.orig_filename.replace("\\", "/")
-    if spelled.startswith("/") or spelled[1:2] == ":" or ".." in spelled.split("/"):
+    if not info.filename:
+        flaw = "has no name"
+    elif spelled.startswith("/") or spelled[1:2] == ":" or ".." in spelled.split("/"):
         flaw = "leads out of the archive"
     elif stat.S_ISLNK(info.external_attr >> 16):
         flaw = "is a link"

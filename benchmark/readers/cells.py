@@ -100,6 +100,17 @@ def number_or_flag(cell: str) -> float | None:
     return number(cell) if flag is None else flag
 
 
+def zero_or_one(cell: str) -> float | None:
+    """0 or 1, also as `false` and `true`."""
+    try:
+        value = number_or_flag(cell)
+    except ValueError:
+        value = math.nan
+    if value not in (None, 0, 1):
+        raise ValueError("not 0 or 1")
+    return value
+
+
 def count(cell: str) -> float | None:
     """A whole number of 0 or more."""
     value = number(cell)

@@ -214,10 +214,8 @@ def _lines(
 ) -> Iterator[Chunk | Rejection]:
     """JSON Lines, a block at a time; `first` has been read already."""
     number = 1
-    block = b"".join((first, stream.read(_BLOCK), stream.readline(_LONGEST)))
-    while block:
+    for block, table in strings.ahead(_parsed, _blocks(first, stream)):
         lines = block.count(b"\n") + (not block.endswith(b"\n"))
-        table = _parsed(block)
         if table is not None and table.num_rows == lines:
             yield Chunk(range(place, place + lines), table)
             place += lines
@@ -226,7 +224,13 @@ def _lines(
                 yield entry
                 place += 1 if isinstance(entry, Rejection) else len(entry.places)
         number += lines
-        block = b"".join((stream.read(_BLOCK), stream.readline(_LONGEST)))
+
+
+def _blocks(first: bytes, stream: io.BufferedReader) -> Iterator[bytes]:
+    """Whole lines, some MiB at a time."""
+    while block := b"".join((first, stream.read(_BLOCK), stream.readline(_LONGEST))):
+        yield block
+        first = b""
 
 
 def _parsed(block: bytes) -> pa.Table | None:
@@ -236,7 +240,7 @@ def _parsed(block: bytes) -> pa.Table | None:
     try:
         table = pj.read_json(
             pa.BufferReader(block),
-            read_options=pj.ReadOptions(block_size=_BLOCK // 8),
+            read_options=pj.ReadOptions(use_threads=False, block_size=len(block) + 1),
             parse_options=pj.ParseOptions(
                 explicit_schema=pa.schema([("protocolSection", _arrow(SHAPE))]),
                 unexpected_field_behavior="ignore",

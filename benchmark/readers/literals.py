@@ -18,7 +18,7 @@ _LIST = re.compile(rf"\[\s*+(?:{_ITEM}\s*+(?:,\s*+{_ITEM}\s*+)*+(?:,\s*+)?)?\]")
 """A flat list of strings: no nesting, no numbers, so that parsing needs no stack and no time."""
 
 _ALONE = threading.Lock()
-"""Python 3.11 counts the depth of all threads' syntax trees together: "recursion depth mismatch"."""
+"""Python 3.11 counts the depth of all threads' syntax trees as one ("recursion depth mismatch")."""
 
 
 def strings(cell: str) -> list[str]:

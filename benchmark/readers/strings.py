@@ -5,8 +5,9 @@ A column is an Arrow array of `large_string` without nulls: "" is missing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
@@ -59,6 +60,19 @@ def each(work: Callable[[T], R], things: Iterable[T]) -> list[R]:
     """`work` on every thing, in order; Arrow and NumPy leave Python's lock, so threads pay."""
     with ThreadPoolExecutor(_THREADS) as pool:
         return list(pool.map(work, things))
+
+
+def ahead(work: Callable[[T], R], things: Iterable[T]) -> Iterator[tuple[T, R]]:
+    """Every thing with its `work`, in order; threads are a few things ahead of the caller."""
+    waiting: deque[tuple[T, Future[R]]] = deque()
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for thing in things:
+            waiting.append((thing, pool.submit(work, thing)))
+            if len(waiting) > _THREADS:
+                done, future = waiting.popleft()
+                yield done, future.result()
+        for done, future in waiting:
+            yield done, future.result()
 
 
 def as_series(array: pa.Array, index: pd.Index) -> pd.Series:

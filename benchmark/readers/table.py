@@ -15,6 +15,7 @@ from benchmark.readers.assembly import (
     Parse,
     missing_column,
     rejected_frame,
+    shown,
     typed,
     with_ids,
     without_doubles,
@@ -32,8 +33,9 @@ class Options(FileOptions):
 
     Without `id`, rows are called `row-000001` by their place in the file. `time` orders a temporal
     split and `group` a group split; both need not be inputs. `positive` says which of two target
-    values is the positive one; 0/1 and false/true need none. `known_at` is `registration` for
-    every column it does not name.
+    values is the positive one; 0/1 and false/true need none. A list as `target` names columns of 0
+    and 1 (or false and true): labels, of which a row may have several. `known_at` is `registration`
+    for every column it does not name.
     """
 
     id: str | None = None
@@ -43,9 +45,14 @@ class Options(FileOptions):
     date: list[str] = Field(default_factory=list)
     group: str | None = None
     time: str | None = None
-    target: str
+    target: str | list[str]
     positive: str | int | float | bool | None = None
     known_at: dict[str, KnownAt] = Field(default_factory=dict)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The target column, or all label columns."""
+        return (self.target,) if isinstance(self.target, str) else tuple(self.target)
 
     def columns(self) -> tuple[Column, ...]:
         """The declared inputs, in the order numeric, categorical, date, text."""
@@ -67,14 +74,8 @@ class Options(FileOptions):
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise InputError(f"column {twice!r} is declared twice", "one kind", "drop one of them")
-        for role, other in (("input", names), ("id", [self.id]), ("group", [self.group])):
-            if self.target in other:
-                raise InputError(
-                    f"target {self.target!r} is declared as {role} too",
-                    "a target that the model does not see",
-                    f"declare another column as {role}",
-                )
-        if self.time is not None and self.time in {self.target, *names} - set(self.date):
+        self._check_target(names)
+        if self.time is not None and self.time in {*self.targets, *names} - set(self.date):
             raise InputError(
                 f"time {self.time!r} is declared as something other than a date",
                 "a date column",
@@ -85,22 +86,47 @@ class Options(FileOptions):
                 raise unknown_name("column in known_at", name, names)
         return self
 
+    def _check_target(self, inputs: Sequence[str]) -> None:
+        for role, other in (("input", inputs), ("id", [self.id]), ("group", [self.group])):
+            for name in self.targets:
+                if name in other:
+                    raise InputError(
+                        f"target {name!r} is declared as {role} too",
+                        "a target that the model does not see",
+                        f"declare another column as {role}",
+                    )
+        if isinstance(self.target, str):
+            return
+        if len(set(self.target)) < max(2, len(self.target)):
+            raise InputError(
+                f"target: {self.target}",
+                "one column, or a list of two or more different ones",
+                "write `target: name` for a single one",
+            )
+        if self.positive is not None:
+            raise InputError(
+                f"positive {as_cell(self.positive)!r} with several target columns",
+                "1 or true in each of them where a row has the label",
+                "drop `positive`",
+            )
+
 
 def read(options: Options) -> Rows:
-    """All rows with an id and a target; the target is kept as a string column.
+    """All rows with an id and a target; the target is kept as a string column, labels as 0 and 1.
 
-    A cell that is no number or date where one is declared becomes missing and is listed. Raises
-    `InputError` for a declared column that the file lacks, for a column most of whose cells do not
-    fit its kind, and for two target values of which none is known to be the positive one.
+    A row with a label that is missing or neither 0 nor 1 is left out and listed. A cell that is no
+    number or date where one is declared becomes missing and is listed. Raises `InputError` for a
+    declared column that the file lacks, for a column most of whose cells do not fit its kind, and
+    for two target values of which none is known to be the positive one.
     """
     raw = read_raw(options)
     columns = options.columns()
     others = [name for name in (options.id, options.group, options.time) if name is not None]
-    for name in [options.target, *(column.name for column in columns), *others]:
+    for name in [*options.targets, *(column.name for column in columns), *others]:
         if name not in raw.frame:
             raise missing_column(raw, name)
     raw, ids = with_ids(raw, _ids(raw, options.id))
-    raw = _with_target(raw, options.target, ids)
+    raw = _with_target(raw, options, ids)
     ids = ids.loc[raw.frame.index]
     taken = _taken(options)
     parsers = {column.name: PARSERS[column.kind] for column in taken}
@@ -108,22 +134,25 @@ def read(options: Options) -> Rows:
     _check_kinds(raw, taken, emptied)
     raw, frame = without_doubles(raw, frame, ids)
     only_date = options.date[0] if len(options.date) == 1 else None
-    classes = frame[options.target].unique().tolist()
+    target = options.target if isinstance(options.target, str) else options.targets
     return Rows(
         frame.set_axis(pd.Index(ids[frame.index], name="id")),
         columns,
         rejected_frame(raw, emptied),
         group=options.group,
         date=options.time if options.time is not None else only_date,
-        target=options.target,
-        positive=positive_class(options.target, classes, options.positive),
+        target=target,
+        positive=None
+        if isinstance(target, tuple)
+        else positive_class(target, frame[target].unique().tolist(), options.positive),
     )
 
 
 def _taken(options: Options) -> list[Column]:
     """The inputs, and before them the target, group and time where these are none."""
     inputs = options.columns()
-    roles = [Column(options.target, "categorical")]
+    kind: Kind = "categorical" if isinstance(options.target, str) else "numeric"
+    roles = [Column(name, kind) for name in options.targets]
     if options.group is not None:
         roles.append(Column(options.group, "categorical"))
     if options.time is not None:
@@ -140,21 +169,39 @@ def _ids(raw: Raw, name: str | None) -> pd.Series:
     return raw.frame[name].map(lambda cell: cells.label(cell) or "")
 
 
-def _with_target(raw: Raw, target: str, ids: pd.Series) -> Raw:
-    """Only the records that have a target."""
-    missing = [
-        int(row)
-        for row, cell in zip(raw.frame.index, raw.frame[target], strict=True)
-        if cells.label(cell) is None
-    ]
-    raw = raw.leave_out(dict.fromkeys(missing, f"{target}: no target"), ids)
-    if raw.frame.empty:
-        raise InputError(
-            f"{raw.path.name}: no row has a value in the target column {target!r}",
-            "labelled rows",
-            "check `target`",
-        )
+def _with_target(raw: Raw, options: Options, ids: pd.Series) -> Raw:
+    """Only the records that have a target, or a sound value in every label column."""
+    parse = cells.label if isinstance(options.target, str) else cells.zero_or_one
+    for name in options.targets:
+        raw = raw.leave_out(_without(raw, name, parse), ids)
+        if raw.frame.empty:
+            raise InputError(
+                f"{raw.path.name}: no row has a value in the target column {name!r}",
+                "labelled rows",
+                "check `target`",
+            )
     return raw
+
+
+def _without(raw: Raw, name: str, parse: Parse) -> dict[int, str]:
+    """Places of the records without a sound target, and why; `InputError` if most are unsound."""
+    missing: dict[int, str] = {}
+    bad: dict[int, str] = {}
+    for row, cell in zip(raw.frame.index, raw.frame[name], strict=True):
+        try:
+            if parse(cell) is None:
+                missing[int(row)] = f"{name}: no target"
+        except ValueError as error:
+            bad[int(row)] = f"{name}: {shown(cell)} is {error}"
+    filled = len(raw.frame) - len(missing)
+    if 2 * len(bad) > filled:
+        raise InputError(
+            f"{raw.path.name}: {len(bad)} of {filled} cells of the label column cannot be used "
+            f"(first: {next(iter(bad.values()))})",
+            "0 or 1, or false or true",
+            "name one column of classes as `target`, or mend the cells",
+        )
+    return missing | bad
 
 
 def _check_kinds(raw: Raw, columns: Sequence[Column], emptied: Sequence[Rejection]) -> None:

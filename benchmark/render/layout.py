@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pandas as pd
 
 from benchmark.leaderboard import GROUP, STOPPED, Board
-from benchmark.metrics import metric_of
+from benchmark.metrics import label_of, metric_of
 
 Style = Literal["plain", "floor", "ceiling", "unranked"]
+
+_PAGE = 86
+"""Characters that columns of models may take: 120 less a label of 16 and its counts."""
 
 SHORT = {
     "roc_auc": "ROC-AUC",
@@ -21,8 +24,11 @@ SHORT = {
     "f1_micro": "F1-micro",
     "f1_weighted": "F1-weighted",
     "f1_positive": "F1",
+    "f1": "F1",
     "precision_macro": "precision",
+    "precision_micro": "micro-precision",
     "recall_macro": "recall",
+    "recall_micro": "micro-recall",
     "balanced_accuracy": "bal. acc.",
     "mcc": "MCC",
     "brier": "Brier",
@@ -35,7 +41,10 @@ SHORT = {
 
 @dataclass(frozen=True)
 class Sheet:
-    """One table: cells are strings, `numeric` marks the columns to align right."""
+    """One table: cells are strings, `numeric` marks the columns to align right.
+
+    A line break in the header is a wish: it's a blank where cells have one line.
+    """
 
     title: str
     header: tuple[str, ...]
@@ -54,19 +63,24 @@ def metric_title(name: str) -> str:
 
 
 def board_tables(board: Board) -> list[Sheet]:
-    """One table for each task, split and as-of level; the last one carries the notes."""
-    groups = list(board.rows.groupby(list(GROUP), sort=False))
-    return [
-        _sheet(board, dict(zip(GROUP, key, strict=True)), rows, last=i == len(groups) - 1)
-        for i, (key, rows) in enumerate(groups)
-    ]
+    """Tables for each task, split and as-of level: the models, and for a task of several classes
+    or labels these by model. The last table carries the notes.
+    """
+    sheets: list[Sheet] = []
+    leads: dict[str, None] = {}
+    for key, rows in board.rows.groupby(list(GROUP), sort=False):
+        group = dict(zip(GROUP, key, strict=True))
+        metrics = [name for name in board.metrics if name in set(rows["metric"])]
+        leads[metrics[0]] = None
+        sheets += [_sheet(group, rows, metrics), *_label_sheets(group, rows, metrics[0])]
+    sheets[-1] = replace(sheets[-1], notes=_notes(board, list(leads)))
+    return sheets
 
 
-def _sheet(board: Board, group: Mapping[str, Any], rows: pd.DataFrame, *, last: bool) -> Sheet:
-    metrics = [name for name in board.metrics if name in set(rows["metric"])]
+def _sheet(group: Mapping[str, Any], rows: pd.DataFrame, metrics: Sequence[str]) -> Sheet:
     lead = rows[rows["metric"] == metrics[0]]
     values = {name: rows[rows["metric"] == name].set_index(["model", "inputs"]) for name in metrics}
-    titles = [metric_title(name) for name in metrics]
+    titles = [_column(name, rows) for name in metrics]
     header = ("rank", "tie", "model", "inputs", f"{titles[0]} [95 %]", *titles[1:], "fit s")
     cells: list[tuple[str, ...]] = []
     styles: list[Style] = []
@@ -90,8 +104,79 @@ def _sheet(board: Board, group: Mapping[str, Any], rows: pd.DataFrame, *, last: 
         numeric=tuple(name not in ("tie", "model", "inputs") for name in header),
         rows=tuple(cells),
         styles=tuple(styles),
-        notes=_notes(board, metrics) if last else (),
     )
+
+
+def _column(metric: str, rows: pd.DataFrame) -> str:
+    """`metric_title`; the negative class is called stopped only where the other is completed."""
+    if metric == STOPPED and not _has_stopped(rows):
+        return "AP negative"
+    return metric_title(metric)
+
+
+def _has_stopped(rows: pd.DataFrame) -> bool:
+    """Whether completed trials stand against stopped ones (several classes: only then)."""
+    binary = rows[rows["kind"] == "binary"]
+    return bool((binary["positive"].str.casefold() == "completed").all())
+
+
+def _label_sheets(group: Mapping[str, Any], rows: pd.DataFrame, ranking: str) -> list[Sheet]:
+    """Classes or labels by model: F1, or what ranks the table (ROC-AUC, average precision).
+
+    As many tables as it takes to be no wider than a page; none for a binary task.
+    """
+    names = _label_metrics(rows["metric"].unique(), ranking)
+    if not names:
+        return []
+    order = _ordered(rows[rows["metric"] == ranking])
+    models = [(row["model"], row["inputs"]) for row in order]
+    heads = ["\n".join([*_model(row).split(" "), row["inputs"]]) for row in order]
+    by_label = [rows[rows["metric"] == name].set_index(["model", "inputs"]) for name in names]
+    what = metric_title(names[0]).replace(f"[{label_of(names[0])}]", "")
+    plain: tuple[Style, ...] = ("plain",)
+    pieces = _pages([max(map(len, head.split("\n"))) for head in heads])
+    return [
+        Sheet(
+            title=f"{group['task']} · {group['split']} split · as of {group['as_of']} · "
+            f"{what} by label" + (f" ({page} of {len(pieces)})" if len(pieces) > 1 else ""),
+            header=("label", "in test", "share", *(heads[place] for place in piece)),
+            numeric=(False, *[True] * (2 + len(piece))),
+            rows=tuple(
+                _label_row(values, [models[place] for place in piece]) for values in by_label
+            ),
+            styles=plain * len(names),
+        )
+        for page, piece in enumerate(pieces, start=1)
+    ]
+
+
+def _label_metrics(names: Iterable[str], ranking: str) -> list[str]:
+    """Of the metrics of one label each, those shown: one a label, with @valid if there is one."""
+    base = ranking.partition("[")[0].partition("@")[0]
+    base = base if base in ("roc_auc", "average_precision") else "f1"
+    found: dict[str, str] = {}
+    for name in names:
+        label = label_of(name)
+        if label is not None and name.startswith(f"{base}["):
+            found[label] = max(name, found.get(label, ""), key=len)
+    return list(found.values())
+
+
+def _label_row(values: pd.DataFrame, models: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    first, by_model = values.iloc[0], values["value"].to_dict()
+    share = first["prevalence"]
+    shown = [number(by_model[model]) for model in models]
+    return (first["positive"], f"{round(share * first['n_test']):,}", f"{share:.1%}", *shown)
+
+
+def _pages(widths: Sequence[int]) -> list[list[int]]:
+    """Numbers of columns, as many on a page as fit beside the label."""
+    pages: list[list[int]] = [[]]
+    for place, width in enumerate(widths):
+        if pages[-1] and sum(widths[i] + 1 for i in pages[-1]) + width > _PAGE:
+            pages.append([])
+        pages[-1].append(place)
+    return pages
 
 
 def _ordered(lead: pd.DataFrame) -> list[dict[str, Any]]:
@@ -136,19 +221,14 @@ def _title(group: Mapping[str, Any], lead: pd.DataFrame) -> str:
     )
 
 
-def _notes(board: Board, metrics: Sequence[str]) -> tuple[str, ...]:
+def _notes(board: Board, leads: Sequence[str]) -> tuple[str, ...]:
+    """What the tables need to be read; `leads` are the metrics that rank them."""
     notes = [
-        f"Ranked by {metric_title(metrics[0])}; [..] is its 95 % interval (1,000 paired bootstrap "
-        "draws of the test rows, the same draws for every model). tie: models with one letter "
-        "can't be told from the letter's first model on these rows.",
+        f"Ranked by {' or '.join(map(metric_title, leads))}; [..] is its 95 % interval (1,000 "
+        "paired bootstrap draws of the test rows, the same draws for every model). tie: models "
+        "with one letter can't be told from the letter's first model on these rows.",
+        *_metric_notes(board),
     ]
-    if any("@valid" in name for name in metrics):
-        notes.append(
-            "Decisions at threshold 0.5; with @valid at the threshold that is best for F1-macro "
-            "(multi-label: F1, a threshold a label) on the valid rows. ↓: lower is better."
-        )
-    if STOPPED in metrics:
-        notes.append("AP: average precision of the scores; AP stopped: of the trials that stopped.")
     flags = board.rows
     if flags["is_floor"].any():
         notes.append(
@@ -165,6 +245,36 @@ def _notes(board: Board, metrics: Sequence[str]) -> tuple[str, ...]:
     if board.gaps:
         notes.append("Not in the table: " + "; ".join(board.gaps))
     return tuple(notes)
+
+
+def _metric_notes(board: Board) -> list[str]:
+    """How decisions are made and what AP is, as far as the tables' kinds of target need it."""
+    rows, kinds, notes = board.rows, set(board.rows["kind"]), list[str]()
+    if any(metric_of(name).needs_decisions for name in board.metrics):
+        tuned = {
+            "binary": "the threshold that is best for F1-macro",
+            "multilabel": "the threshold of each label that is best for its F1",
+        }
+        best = " or ".join(text for kind, text in tuned.items() if kind in kinds)
+        if best and any(name.endswith("@valid") for name in board.metrics):
+            notes.append(f"@valid: decisions at {best} on the valid rows; others at 0.5.")
+    aps = ["AP: average precision of the scores"] * ("average_precision" in board.metrics)
+    if "multilabel" in kinds and aps:
+        aps[0] += ", mean over the labels"
+    if STOPPED in set(rows["metric"]):
+        stopped = rows[rows["metric"] == STOPPED]
+        aps.append(
+            "AP stopped: of the trials that stopped"
+            if _has_stopped(stopped)
+            else "AP negative: of the class that is not the positive one"
+        )
+    if aps:
+        notes.append("; ".join(aps) + ".")
+    if any(not metric_of(name).higher_is_better for name in board.metrics):
+        notes.append("↓: lower is better.")
+    if any(label_of(name) is not None for name in rows["metric"].unique()):
+        notes.append("in test: test rows that have the label, share: of all test rows.")
+    return notes
 
 
 def difference_table(frame: pd.DataFrame) -> Sheet:

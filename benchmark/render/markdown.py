@@ -17,7 +17,7 @@ def markdown(sheets: Sequence[Sheet]) -> str:
 
 def _table(sheet: Sheet) -> str:
     rule = ("---:" if right else "---" for right in sheet.numeric)
-    lines = [_line(escape(name) for name in sheet.header), _line(rule)]
+    lines = [_line(escape(name.replace("\n", " ")) for name in sheet.header), _line(rule)]
     for row, style in zip(sheet.rows, sheet.styles, strict=True):
         mark = _MARKS[style]
         lines.append(_line(f"{mark}{escape(cell)}{mark}" if cell else "" for cell in row))
