@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from benchmark.cli_data import data
+from benchmark.cli_data import data, emit
 from features.errors import InputError, one_line
 
 if TYPE_CHECKING:
@@ -145,14 +145,7 @@ def init(
 def _show(board: Board, format: str, output: Path | None) -> None:
     from benchmark.render import render
 
-    text = render(board, format)
-    if output is None:
-        typer.echo(text)
-        return
-    try:
-        output.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot write {output}: {error.strerror}", "a writable file") from None
+    emit(render(board, format), output)
 
 
 def _say(text: str) -> None:

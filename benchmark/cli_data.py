@@ -78,7 +78,11 @@ def describe(
     from benchmark.card import describe as card_of
     from benchmark.card import render_card
 
-    text = render_card(card_of(file, reader), format)
+    emit(render_card(card_of(file, reader), format), output)
+
+
+def emit(text: str, output: Path | None) -> None:
+    """Print a text, or write it to a file. Raises `InputError` where that cannot be written."""
     if output is None:
         typer.echo(text)
         return

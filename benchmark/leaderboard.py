@@ -117,7 +117,10 @@ def leaderboard(store: Store, metric: str | None = None) -> Board:
     frame = pd.DataFrame(rows).astype({"rank": "Int64", "tie_group": "Int64"})
     if metric is not None and metric not in columns:
         raise InputError(f"metric {metric!r} fits none of the tasks here", ", ".join(columns))
-    return Board(plan["name"], frame, tuple(columns), tuple(gaps))
+    configured = [] if plan["metrics"] is None else plan["metrics"]
+    order = dict.fromkeys([metric, *configured, *columns])
+    shown = tuple(name for name in order if name in columns)
+    return Board(plan["name"], frame, shown, tuple(gaps))
 
 
 def compare(store: Store, a: str, b: str, metric: str | None = None) -> pd.DataFrame:

@@ -26,7 +26,6 @@ GOOD = np.stack([ORDER, ORDER, 1 - ORDER], axis=1)  # finds a and b
 HALF = np.stack([ORDER, 1 - ORDER, ORDER], axis=1)  # finds a, and b in the wrong order
 CLASSES = np.array([0, 0, 0, 0, 1, 1, 2, 2])
 SURE = np.eye(3)[CLASSES] * 0.7 + 0.1
-UNSURE = np.full((8, 3), 1 / 3)
 
 
 def put(
@@ -92,12 +91,11 @@ def board(tmp_path: Path) -> Board:
 
 
 def test_without_metrics_in_the_config_the_kind_of_target_decides(tmp_path: Path) -> None:
+    proba = np.stack([1 - ORDER, ORDER], axis=1)
     labels = put(tmp_path, "m", GOOD)
-    outcome = put(tmp_path, "m", UNSURE[:, :2], CLASSES // 2, task="u", classes=("no", "yes"))
+    outcome = put(tmp_path, "m", proba, CLASSES // 2, task="u", classes=("no", "yes"))
     assert leaderboard(plan(tmp_path, labels)).metrics == DEFAULTS["multilabel"]
-    # 1/3 and 1/3 do not sum to 1
-    with pytest.raises(InputError, match="off a sum of 1"):
-        leaderboard(plan(tmp_path, outcome))
+    assert leaderboard(plan(tmp_path, outcome)).metrics == DEFAULTS["binary"]
 
 
 def test_every_label_has_rows_of_its_own_with_intervals_and_share(board: Board) -> None:
@@ -211,6 +209,7 @@ def test_many_models_take_several_tables_of_a_page_each(tmp_path: Path) -> None:
 def test_metrics_of_the_config_that_are_not_for_the_task_are_left_out(tmp_path: Path) -> None:
     cells = [put(tmp_path, "m", GOOD), put(tmp_path, "m", SURE, CLASSES, task="u")]
     board = leaderboard(plan(tmp_path, *cells, metrics=["mcc", "lrap", "f1_macro"]))
+    assert board.metrics == ("mcc", "lrap", "f1_macro")
     labels, _, classes, _ = board_tables(board)
     assert labels.header[4:-1] == ("LRAP [95 %]", "F1-macro")
     assert classes.header[4:-1] == ("MCC [95 %]", "F1-macro")

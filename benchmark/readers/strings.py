@@ -148,8 +148,9 @@ def cleaned(array: pa.Array) -> pa.Array:
     suspects = _suspects(array)
     if not suspects.any():
         return array
-    fixed = [cells.text(cell) for cell in array.filter(pa.array(suspects)).to_pylist()]
-    return pc.replace_with_mask(array, pa.array(suspects), pa.array(fixed, pa.large_string()))
+    held = array.filter(pa.array(suspects))
+    fixed = pa.array([cells.text(cell) for cell in held.to_pylist()], pa.large_string())
+    return array if fixed == held else pc.replace_with_mask(array, pa.array(suspects), fixed)
 
 
 def unescaped(array: pa.Array) -> pa.Array:
