@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 
 ROOT = Path(__file__).parents[1]
+PACKAGES = ("features", "models", "benchmark")
 PREDICTING = ("features", "models", "benchmark/cells.py")
 REPORTED = (
     "trialmark", "numpy", "pandas", "scipy", "scikit-learn", "lightgbm", "torch", "transformers",
@@ -66,9 +67,9 @@ def versions(distributions: Iterable[str]) -> dict[str, str | None]:
 
 @functools.cache
 def git_state() -> dict[str, Any]:
-    """Commit of the checkout, and whether it has uncommitted changes; nulls outside of one."""
+    """Commit of the checkout, and whether its sources differ from it; nulls outside of one."""
     commit = _git("rev-parse", "HEAD")
-    changes = _git("status", "--porcelain")
+    changes = _git("status", "--porcelain", "--", *PACKAGES)
     return {"commit": commit or None, "dirty": None if changes is None else bool(changes)}
 
 
