@@ -22,7 +22,7 @@ data:
   # numeric: [planned_size]
   # categorical: [sponsor_type, phase]
   # date: [start]
-  # target: outcome
+  # target: outcome        # or a list of 0/1 columns: several labels at once
   # positive: completed
   # Keep some rows only:
   # where: {phase: [PHASE2, PHASE3]}

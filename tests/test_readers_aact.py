@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark.readers import aact
-from benchmark.readers.files import LEFT_OUT
+from benchmark.readers.files import EMPTIED, LEFT_OUT
 from features.errors import InputError
 
 SECOND = AACT["studies"][0] | {
@@ -100,8 +100,34 @@ def test_a_ragged_line_is_listed_and_the_others_stay(tmp_path):
     rows = read(folder)
     assert rows.frame.index.tolist() == [NCT, "NCT00000043"]
     assert rows.rejected["reason"].tolist() == [
-        f"{LEFT_OUT}studies.txt, row 2: 2 cells where the header has {len(SECOND)}"
+        f"{LEFT_OUT}studies, row 2: 2 cells where the header has {len(SECOND)}"
     ]
+    assert rows.rejected["row"].tolist() == [2]
+
+
+def test_what_is_lost_of_another_table_is_listed_but_costs_no_study(tmp_path):
+    tables = {
+        "studies": [AACT["studies"][0] | {"enrollment": "many"}],
+        "conditions": [{"nct_id": NCT, "name": "A"}, {"nct_id": "NCT00000099", "name": "B"}],
+    }
+    folder = write(tmp_path / "a", tables)
+    with (folder / "conditions.txt").open("a") as file:
+        file.write("a|b|c\n" * 3)
+    rows = read(folder)
+    assert rows.frame["conditions"].tolist() == ["A"]
+    ragged = "3 cells where the header has 2"
+    assert rows.rejected.values.tolist() == [
+        [1, NCT, f"{EMPTIED}enrollment: 'many' is not a number"],
+        *([0, "", f"{EMPTIED}conditions, row {n}: {ragged}"] for n in range(3, 6)),
+        [0, "", f"{EMPTIED}conditions: 1 rows of studies that are not in studies.txt"],
+    ]
+
+
+def test_a_table_that_is_not_utf_8_is_refused(tmp_path):
+    folder = write(tmp_path / "a", AACT)
+    (folder / "sponsors.txt").write_bytes(b"nct_id|name\nx|Caf\xe9\n")
+    with pytest.raises(InputError, match=r"sponsors\.txt: byte e9 is not UTF-8"):
+        read(folder)
 
 
 @pytest.mark.parametrize(

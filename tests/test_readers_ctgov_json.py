@@ -85,6 +85,7 @@ def test_a_folder_of_pages_and_single_studies_is_read_in_the_order_of_names(tmp_
     write(tmp_path / "f", json.dumps({"studies": THREE[:2]}), "page-1.json")
     write(tmp_path / "f", json.dumps(THREE[2]), "page-2.json")
     write(tmp_path / "f", "not studies", "readme.md")
+    write(tmp_path / "f", '{"query": "tea"}', "page-2.json.manifest.json")
     assert read(tmp_path / "f").frame.index.tolist() == IDS
 
 

@@ -124,6 +124,22 @@ def test_a_third_of_bad_rows_passes_and_most_do_not(tmp_path):
         read(tmp_path, *["x,y"] * 11, *PLENTY)
 
 
+def test_an_estimated_enrollment_is_a_plan_and_an_actual_one_is_not(tmp_path):
+    header = "nct_id,overall_status,enrollment,enrollment_type,enrollment_planned"
+    rows = read(
+        tmp_path,
+        "N1,COMPLETED,40,Anticipated,",
+        "N2,COMPLETED,41,ACTUAL,",
+        "N3,COMPLETED,42,ESTIMATED,50",
+        "N4,COMPLETED,-1,ESTIMATED,",
+        header=header,
+    )
+    planned = rows.frame["enrollment_planned"]
+    assert planned.dropna().to_dict() == {"N1": 40.0, "N3": 50.0}
+    without = read(tmp_path, "N1,COMPLETED,40,ACTUAL", header=header.rpartition(",")[0])
+    assert "enrollment_planned" not in without.frame
+
+
 def test_identical_rows_are_read_once(tmp_path):
     rows = read(tmp_path, GOOD, GOOD, GOOD.replace("40", "40.0"))
     assert len(rows.frame) == 1

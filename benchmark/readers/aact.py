@@ -9,20 +9,24 @@ from __future__ import annotations
 import codecs
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmark.dataset import Rows
+from benchmark.dataset import REJECTED, Rows
 from benchmark.readers import strings
 from benchmark.readers.assembly import assemble
 from benchmark.readers.canonical import ID, STATUS
-from benchmark.readers.files import Rejection
+from benchmark.readers.files import EMPTIED
 from benchmark.readers.records import Chunk, SourceOptions, gathered, rejection
 from features.errors import InputError, one_line
 
 Columns = dict[str, pa.Array]
+Broken = dict[int, str]
+"""What is wrong with the rows of a table that cannot be cut into cells, by their place."""
 
 STUDIES = {
     ID: ("nct_id",),
@@ -115,12 +119,12 @@ class Options(SourceOptions):
 def read(options: Options) -> Rows:
     """All studies with an NCT number; a broken line of a table is listed.
 
-    Places count the rows of `studies`, and for rows of another table those of that table. Raises
-    `InputError` if there is no `studies.txt`, or a table lacks the column `nct_id`.
+    Places count the rows of `studies`; what is lost of another table is listed at place 0. Raises
+    `InputError` if there is no `studies.txt`, a table lacks the column `nct_id` or is not UTF-8.
     """
     path = options.path
     folder = path.parent if path.name.lower() == "studies.txt" else path
-    tables, rejected = _tables(options.model_copy(update={"path": folder}))
+    tables, broken = _tables(options.model_copy(update={"path": folder}))
     if "studies" not in tables:
         raise InputError(
             f"{folder.name} has no table studies.txt",
@@ -129,27 +133,38 @@ def read(options: Options) -> Rows:
         )
     studies = tables.pop("studies")
     columns = _studies(studies)
+    lost: list[str] = []
     for name, table in tables.items():
+        lost += [f"{name}, row {row}: {why}" for row, why in broken[name].items()]
+        lost += _strays(name, table["nct_id"], columns[ID])
         columns |= _matched(
             columns[ID], _single(name, table) if name in ONE else _lists(name, table)
         )
-    columns = _finished(columns)
-    chunk = Chunk(range(1, studies.num_rows + 1), pa.table(columns))
-    raw = gathered(path, [chunk, *rejected] if studies.num_rows else rejected, "study")
-    return assemble(raw, id_pattern=r"NCT\d{8}")
+    bad = broken["studies"]
+    places = [row for row in range(1, studies.num_rows + len(bad) + 1) if row not in bad]
+    rejected = [rejection(row, f"studies, row {row}: {why}") for row, why in bad.items()]
+    chunk = [Chunk(places, pa.table(_finished(columns)))] if places else []
+    rows = assemble(gathered(path, [*chunk, *rejected], "study"), id_pattern=r"NCT\d{8}")
+    listed = pd.DataFrame([(0, "", EMPTIED + what) for what in lost], columns=REJECTED)
+    return replace(rows, rejected=pd.concat([rows.rejected, listed]) if lost else rows.rejected)
 
 
-def _tables(options: Options) -> tuple[dict[str, pa.Table], list[Rejection]]:
-    """The tables by name, the wanted columns only, and the lines that are no rows."""
+def _strays(name: str, ids: pa.ChunkedArray, studies: pa.Array) -> list[str]:
+    """A line about rows of a table whose study is not there."""
+    strays = pc.sum(pc.invert(pc.is_in(ids, value_set=studies))).as_py() or 0
+    return [f"{name}: {strays} rows of studies that are not in studies.txt"] if strays else []
+
+
+def _tables(options: Options) -> tuple[dict[str, pa.Table], dict[str, Broken]]:
+    """The tables by name, the wanted columns only, and their lines that are no rows."""
     found: dict[str, pa.Table] = {}
-    rejected: list[Rejection] = []
+    broken: dict[str, Broken] = {}
     for name, stream in options.streams(wanted=lambda name: _table_name(name) in _TABLES):
         table = _table_name(name)
         if table in found:
             raise InputError(f"{name}: the table {table} is there twice", "it once")
-        found[table], bad = _read(name, table, stream)
-        rejected += bad
-    return found, rejected
+        found[table], broken[table] = _read(name, table, stream)
+    return found, broken
 
 
 def _table_name(name: str) -> str:
@@ -157,8 +172,8 @@ def _table_name(name: str) -> str:
     return last.removesuffix(".txt") if last.endswith(".txt") else ""
 
 
-def _read(name: str, table: str, stream: io.BufferedReader) -> tuple[pa.Table, list[Rejection]]:
-    """One table: its wanted columns as strings, and the lines with too many or too few cells."""
+def _read(name: str, table: str, stream: io.BufferedReader) -> tuple[pa.Table, Broken]:
+    """One table: its wanted columns as strings, and the rows with too many or too few cells."""
     import pyarrow.csv as pv
 
     line = stream.peek(1 << 16).split(b"\n")[0].decode("utf-8-sig", "replace")
@@ -169,12 +184,11 @@ def _read(name: str, table: str, stream: io.BufferedReader) -> tuple[pa.Table, l
             "a table of AACT, parted by |",
         )
     wanted = [column for column in _wanted(table) if column in header]
-    rejected: list[Rejection] = []
+    broken: Broken = {}
 
     def bad(row: Any) -> str:
         came = f"{row.actual_columns} cells where the header has {row.expected_columns}"
-        place = (row.number or 2) - 1
-        rejected.append(rejection(place, f"{name}, row {place}: {came}"))
+        broken[row.number - 1] = came  # the header is row 1
         return "skip"
 
     try:
@@ -190,7 +204,7 @@ def _read(name: str, table: str, stream: io.BufferedReader) -> tuple[pa.Table, l
                 strings_can_be_null=False,
             ),
         )
-        return reader.read_all(), rejected
+        return reader.read_all(), broken
     except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
         raise InputError(
             f"{name} is no table of AACT: {one_line(error, 160)}",

@@ -54,7 +54,7 @@ NAMES = (
 )
 """Files whose presence tells what a folder or an archive is."""
 
-_RECORDS = re.compile(r"\.(json|jsonl|ndjson|xml|txt|nbib|gz)$")
+_RECORDS = re.compile(r"(?<!\.manifest)\.(json|jsonl|ndjson|xml|txt|nbib|gz)$")
 _DELIMITERS = ",;\t|"
 _LOOKED_AT = 200
 _PROLOGUE = re.compile(rb"\s*(<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^\[>]*(\[.*?\]\s*)?>)", re.DOTALL)

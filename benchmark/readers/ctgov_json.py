@@ -126,6 +126,8 @@ _BLOCK = 1 << 23
 _LONGEST = 1 << 28
 """Bytes of the longest single study, and of a document that cannot be cut into studies."""
 _PAGE = 1000
+_FILE = re.compile(r"(?<!\.manifest)\.(json|jsonl|ndjson|gz|zip)(/|$)")
+"""Files of a folder that are read; a manifest stands beside what `data fetch` downloads."""
 _START = re.compile(rb'\{\s*"protocolSection"\s*:')
 """The start of a study; inside a string the quote would be escaped."""
 
@@ -147,7 +149,7 @@ def read(options: Options) -> Rows:
 def _entries(options: Options) -> Iterator[Chunk | Rejection]:
     place = 1
     for name, stream in options.streams():
-        if options.path.is_dir() and not re.search(r"json|jsonl|ndjson|gz|zip", name.lower()):
+        if options.path.is_dir() and not _FILE.search(name.lower()):
             continue
         for entry in _studies(name, _utf8(stream), place):
             place += 1 if isinstance(entry, Rejection) else len(entry.places)
