@@ -190,8 +190,9 @@ class LightGBM:
         """LightGBM's own form of train and valid: its bins don't depend on targets."""
         import lightgbm
 
-        train = lightgbm.Dataset(X, params=self._settings(k))
-        return train, train.create_valid(held) if len(held) else None
+        settings = self._settings(k)  # of both: LightGBM checks that later ones fit
+        train = lightgbm.Dataset(X, params=settings)
+        return train, train.create_valid(held, params=settings) if len(held) else None
 
     def _boost(self, train: tuple[Any, Ints], held: tuple[Any, Ints]) -> Any:
         """A booster for class numbers without gaps; stopped early where valid has two of them."""

@@ -318,6 +318,25 @@ def test_minilm_beside_the_table_learns_from_the_words(tmp_path: Path) -> None:
     assert model.notes["embedding"]["texts"] == 460
 
 
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"min_child_samples": 3},
+        {"min_child_samples": 60},
+        {"num_leaves": 4, "max_depth": 2, "subsample": 0.5},
+        {"cat_smooth": 1, "cat_l2": 0, "min_data_per_group": 5, "max_cat_to_onehot": 1},
+        {"reg_alpha": 1, "reg_lambda": 2, "colsample_bytree": 1},
+    ],
+)
+def test_every_parameter_may_differ_from_its_default(params: Any, several: bool) -> None:
+    X, y = rows()
+    labels, target = (np.column_stack([y, 1 - y]), Target("multilabel", ("a", "b")))
+    model = build(target=target if several else BINARY, n_estimators=5, **params)
+    model.fit(X, labels if several else y, (X, labels if several else y))
+    assert model.predict_proba(X).shape == (400, 2)
+
+
 @pytest.mark.parametrize("class_weight", [None, "balanced"])
 def test_labels_fitted_on_shared_bins_are_those_fitted_alone(class_weight: str | None) -> None:
     X, y = rows()
