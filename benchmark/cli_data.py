@@ -86,8 +86,11 @@ def emit(text: str, output: Path | None) -> None:
     if output is None:
         typer.echo(text)
         return
+    from rich.text import Text
+
+    plain = Text.from_ansi(text).plain  # no colour codes in a file
     try:
-        output.write_text(text + "\n", encoding="utf-8")
+        output.write_text(plain + "\n", encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot write {output}: {error.strerror}", "a writable file") from None
 

@@ -8,14 +8,16 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
+from benchmark.cells import CEILING
 from benchmark.metrics import metric_of
 from benchmark.readers import READERS
 from benchmark.splits import SPLITS, SplitOptions
+from benchmark.store import slug
 from benchmark.tasks import TASKS
 from features.columns import Inputs, KnownAt
 from features.errors import InputError, closest, unknown_name
@@ -24,6 +26,7 @@ from models import check_params, model_class
 DATA_VARIABLE = "TRIALMARK_DATA"
 
 Loc = tuple[str | int, ...]
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
 
 
 class Strict(BaseModel):
@@ -73,18 +76,20 @@ class RunConfig(Strict):
     """A benchmark matrix: task x split x seed x model x inputs x as-of level.
 
     `metrics` are the columns of its tables, the first one ranks; each table takes those that are
-    for its kind of target. None: `metrics.DEFAULTS`.
+    for its kind of target. None: `metrics.DEFAULTS`. `threads` is what each cell may use, all cores
+    by default and whatever the number of jobs: fine-tuning rounds differently with another number.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     data: DataConfig = DataConfig()
     task: list[str] = Field(default=["trial-outcome"], min_length=1)
     splits: list[SplitOptions] = Field(min_length=1)
-    seeds: list[int] = Field(default=[42], min_length=1)
+    seeds: list[Seed] = Field(default=[42], min_length=1)
     models: list[ModelConfig] = Field(min_length=1)
     as_of: list[KnownAt] = Field(default=["registration"], min_length=1)
     metrics: list[str] | None = Field(default=None, min_length=1)
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    threads: int | None = Field(default=None, ge=1)
     _written: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     @property
@@ -125,6 +130,10 @@ class _UniqueKeys(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    problem="a key that is no plain text", problem_mark=key.start_mark
+                )
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     problem=f"key {key.value!r} is given twice", problem_mark=key.start_mark
@@ -325,7 +334,8 @@ def _checked(config: RunConfig, base: Path, place: _Places) -> RunConfig:
     ):
         _check_once(key, values, place)
     models = [_checked_model(model, i, base, place) for i, model in enumerate(config.models)]
-    _check_once("models", [(model.shown, name) for model in models for name in model.inputs], place)
+    rows = [(slug(model.shown), name) for model in models for name in model.inputs]
+    _check_once("models", rows, place)  # by the names of their folders
     return config.model_copy(
         update={"models": models, "data": _checked_data(config.data, base, place)}
     )
@@ -361,6 +371,8 @@ def _checked_model(model: ModelConfig, i: int, base: Path, place: _Places) -> Mo
     if not {"tabular", "none"}.issuperset(wanted):
         with place.at("models", i):
             kind.preflight(checked)
+    if model.shown == CEILING:
+        raise InputError(f"{place(('models', i, 'label'))}: {CEILING!r} is taken", "another label")
     if model.label is not None and (not model.label.isprintable() or not model.label.strip()):
         raise InputError(f"{place(('models', i, 'label'))} = {model.label!r}", "printable text")
     return model.model_copy(

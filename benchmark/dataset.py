@@ -23,11 +23,12 @@ class Rows:
 
     `frame` is indexed by unique string ids and holds the declared `columns` in the types that
     `features.columns.Column` states, besides columns that are no inputs (status, source).
-    `rejected` lists the rows left out: their place in the file (1 = first record), id and reason.
-    `target` names the column a table declares as its target (several: labels, of 0 and 1),
-    `official` the one that says in which part of a published split a row stands (train, valid, test
-    or missing). `incomplete` counts the rows dropped for want of a value that `data.require` asks
-    for. `oracle` holds the true class probabilities by as-of level and task, where the generator
+    `rejected` lists the rows left out and the cells left empty: their place in the file (1 = first
+    record, 0 = not known), id and reason. `target` names the column or columns a table declares as
+    its target, `official` the one that says in which part of a published split a row stands (train,
+    valid, test or missing). `filtered` counts the rows that `data.where` left out, `incomplete`
+    those dropped for want of a value that `data.require` asks for. `oracle` holds the true class
+    probabilities by as-of level and task, where the generator
     knows them: (n, k) in frame order.
     """
 
@@ -39,6 +40,7 @@ class Rows:
     target: str | tuple[str, ...] | None = None
     positive: str | None = None
     official: str | None = None
+    filtered: int = 0
     incomplete: int = 0
     oracle: Mapping[tuple[KnownAt, str], Floats] = field(default_factory=dict)
 
@@ -75,13 +77,18 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 over ids, targets and every column's name, kind, clock and values."""
+        """sha256 over ids, targets, dates, oracle, and each column's name, kind, clock and values."""
         digest = hashlib.sha256(f"{self.task}|{self.target}".encode())
         _update(digest, pd.Series(self.X.index))
         digest.update(np.ascontiguousarray(self.y).tobytes())
         for column in self.columns:
             digest.update(repr(column).encode())
             _update(digest, self.X[column.name])
+        if self.dates is not None:
+            _update(digest, self.dates)
+        for level in sorted(self.oracle):
+            digest.update(level.encode())
+            digest.update(np.ascontiguousarray(self.oracle[level]).tobytes())
         return digest.hexdigest()
 
     def take(self, ids: np.ndarray) -> tuple[pd.DataFrame, Ints]:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-from benchmark.cells import Cell, run_cell
+from benchmark.cells import Cell, Result, died, run_cell
 from benchmark.dataset import Dataset
 from benchmark.splits import Split
 from benchmark.store import Store
+from features.errors import InputError
 from models.base import Context
-
-Executor = Literal["serial", "process"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,14 @@ def do(cell: Cell, work: Workload) -> str:
     result = run_cell(cell, data, split, work.context)
     if result.predictions is not None:
         result.record["seconds"] = {"read": work.read_seconds, **result.record["seconds"]}
-    work.store.write(cell, result)
+    try:
+        work.store.write(cell, result)
+    except OSError as error:
+        raise InputError(
+            f"cannot write to {work.store.root}: {error.strerror}",
+            "room and the right to write",
+            "mend it and run again: finished cells are kept",
+        ) from None
     return str(result.record["status"])
 
 
@@ -83,18 +90,28 @@ def _do_here(cell: Cell) -> str:
 
 
 def process(cells: Sequence[Cell], work: Workload, *, jobs: int, watcher: Watcher) -> None:
-    """`jobs` worker processes, each with its share of the threads.
+    """`jobs` worker processes.
 
-    A worker that dies (killed, out of memory) ends the run with an error after the other running
-    cells; what was stored stays, and the same command goes on from there.
+    When one dies (killed, out of memory), the cells that were running get a process of their own,
+    one after the other; the one that dies again is a failed record, and the others go on.
     """
-    shared = replace(
-        work, context=replace(work.context, threads=max(1, work.context.threads // jobs))
-    )
+    waiting = list(cells)
+    while waiting:
+        suspects, waiting = _until_one_dies(waiting, work, jobs=jobs, watcher=watcher)
+        for cell in suspects:
+            if _until_one_dies([cell], work, jobs=1, watcher=watcher)[0]:
+                work.store.write(cell, Result(died(cell), None))
+                watcher.finished(cell, "failed")
+
+
+def _until_one_dies(
+    cells: Sequence[Cell], work: Workload, *, jobs: int, watcher: Watcher
+) -> tuple[list[Cell], list[Cell]]:
+    """The cells that were running when a worker died and those not begun, if one did."""
     # torch and OpenMP do not survive fork
     spawn = multiprocessing.get_context("spawn")
     waiting, running = list(reversed(cells)), dict[Future[str], Cell]()
-    with ProcessPoolExecutor(jobs, spawn, initializer=_begin, initargs=(shared,)) as pool:
+    with ProcessPoolExecutor(jobs, spawn, initializer=_begin, initargs=(work,)) as pool:
         try:
             while waiting or running:
                 while waiting and len(running) < jobs:
@@ -103,11 +120,15 @@ def process(cells: Sequence[Cell], work: Workload, *, jobs: int, watcher: Watche
                     running[pool.submit(_do_here, cell)] = cell
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
-                    watcher.finished(running.pop(future), future.result())
+                    watcher.finished(running[future], future.result())
+                    del running[future]
+        except BrokenProcessPool:
+            return list(running.values()), waiting[::-1]
         except BaseException:
             for worker in list((pool._processes or {}).values()):
                 worker.kill()
             raise
+    return [], []
 
 
 EXECUTORS: dict[str, Callable[..., Any]] = {"serial": serial, "process": process}

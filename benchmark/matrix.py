@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,17 @@ from benchmark.curves import curves
 from benchmark.dataset import Dataset, Rows
 from benchmark.executor import EXECUTORS, Silent, Watcher, Workload
 from benchmark.leaderboard import Board, compare, leaderboard
+from benchmark.metrics import metric_names
 from benchmark.readers import READERS
 from benchmark.splits import Split, make_split
 from benchmark.store import PLAN, Store, json_bytes
 from benchmark.tasks import class_counts, labelled, narrowed
-from features.columns import Column
+from features.columns import Column, KnownAt
 from features.errors import InputError, unknown_name
+from models import model_class
 from models.base import Context
+
+TO_FIT = ("failed", "missing")
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ def read(folder: str | Path) -> Run:
 
 
 def run(
-    config: str | Path | Mapping[str, Any] | RunConfig,
+    config: str | Path | Mapping[str, Any],
     *,
     out: str | Path | None = None,
     jobs: int = 1,
@@ -102,12 +106,13 @@ def run(
 ) -> Run:
     """Run a benchmark matrix, or what is missing of it.
 
-    `config` is a YAML file, a mapping of the same shape, or a loaded config; `out` is the results
-    folder (default: results/<name>). Cells that are done there already are not fitted again;
-    `only_failed` fits those alone whose last try failed. Raises `InputError` before anything is
-    written when the config or the data cannot be used; a cell that fails becomes a record.
+    `config` is a YAML file or a mapping of the same shape, `overrides` are `a.b=value` strings,
+    `out` is the results folder (default: results/<name>). Cells that are done there already are not
+    fitted again; `only_failed` fits those alone whose last try failed. Raises `InputError` before
+    anything is written when the config or the data cannot be used; a cell that fails becomes a
+    record.
     """
-    checked = config if isinstance(config, RunConfig) else load(config, overrides)
+    checked = load(config, overrides)
     jobs, execute = _executor(jobs, executor)
     start = time.perf_counter()
     rows = read_rows(checked)
@@ -116,13 +121,13 @@ def run(
     work, cells = prepare(checked, rows, store)
     work = replace(work, read_seconds=read_seconds)
     _write_run(checked, rows, work, cells)
-    states = {cell.key: work.store.state(_path(work.store, cell)) for cell in cells}
-    wanted = ("failed",) if only_failed else ("failed", "missing")
-    todo = [cell for cell in cells if states[cell.key] in wanted]
     watch = watcher if watcher is not None else Silent()
     watch.planned(len(cells))
+    todo = []
     for cell in cells:
-        if cell not in todo:
+        if store.state(_path(store, cell)) in (("failed",) if only_failed else TO_FIT):
+            todo.append(cell)
+        else:
             watch.finished(cell, "kept")
     execute(todo, work, jobs=jobs, watcher=watch)
     return Run(work.store.root)
@@ -148,9 +153,14 @@ def read_rows(config: RunConfig) -> Rows:
     """The rows of a config: read, filtered, with the chosen columns only."""
     module = importlib.import_module(READERS[config.data.reader])
     rows: Rows = module.read(module.Options.model_validate(config.data.options))
-    rows = narrowed(rows, _kept(rows.frame, config.data.where))
-    complete = _complete(rows.frame, config.data.require)
-    rows = replace(narrowed(rows, complete), incomplete=int((~complete).sum()))
+    kept = _kept(rows.frame, config.data.where)
+    rows = replace(narrowed(rows, kept), filtered=int((~kept).sum()))
+    lacking = _lacking(rows.frame, config.data.require)
+    rows = replace(
+        narrowed(rows, lacking == ""),
+        incomplete=int((lacking != "").sum()),
+        rejected=pd.concat([rows.rejected, _listed(lacking)], ignore_index=True),
+    )
     return replace(rows, columns=_chosen(rows.columns, config.data.columns))
 
 
@@ -173,18 +183,25 @@ def _kept(frame: pd.DataFrame, where: Mapping[str, Any]) -> pd.Series:
     return keep
 
 
-def _complete(frame: pd.DataFrame, required: Sequence[str]) -> pd.Series:
-    """Rows that have a value, and for a text more than "", in every required column."""
-    keep = pd.Series(True, index=frame.index)
-    for name in required:
+def _lacking(frame: pd.DataFrame, required: Sequence[str]) -> pd.Series:
+    """The first required column in which a row has no value (for a text: is ""), or ""."""
+    lacking = pd.Series("", index=frame.index, dtype="str")
+    for name in reversed(required):
         if name not in frame:
             raise unknown_name("column in `require`", name, frame.columns)
-        keep &= frame[name].notna() & (frame[name] != "")
-    if not keep.any():
+        lacking = lacking.mask(frame[name].isna() | (frame[name] == ""), name)
+    if len(frame) and (lacking != "").all():
         raise InputError(
             f"`require` leaves none of {len(frame)} rows", "some rows", "require fewer columns"
         )
-    return keep
+    return lacking
+
+
+def _listed(lacking: pd.Series) -> pd.DataFrame:
+    """Rows dropped for want of a value, as entries of `rejected`; their place is not known (0)."""
+    gone = lacking[lacking != ""]
+    reasons = "row left out: no " + gone + ", which `data.require` asks for"
+    return pd.DataFrame({"row": 0, "id": gone.index, "reason": reasons.to_numpy()})
 
 
 def _in_range(column: pd.Series, bounds: Mapping[str, Any]) -> pd.Series:
@@ -222,6 +239,13 @@ def _chosen(columns: Sequence[Column], choice: ColumnChoice) -> tuple[Column, ..
 def prepare(config: RunConfig, rows: Rows, store: Store) -> tuple[Workload, list[Cell]]:
     """Datasets, splits and cells, all checked before anything is written."""
     datasets = {task: labelled(rows, task) for task in config.task}
+    _check_metrics(config, datasets.values())
+    context = Context(
+        cache=cache_folder(),
+        # looking for a card loads torch, which a matrix of linear models can do without
+        device=receipts.pick_device(config.device) if _uses_torch(config) else "cpu",
+        threads=receipts.available_cores() if config.threads is None else config.threads,
+    )
     splits: dict[str, Split] = {}
     cells: list[Cell] = []
     for data in datasets.values():
@@ -229,29 +253,38 @@ def prepare(config: RunConfig, rows: Rows, store: Store) -> tuple[Workload, list
             for seed in config.seeds:
                 split = make_split(data, options, seed)
                 splits[split.hash] = split
-                cells += _cells(config, data, split, seed)
-    context = Context(
-        cache=cache_folder(),
-        # looking for a card loads torch, which a matrix of linear models can do without
-        device=receipts.pick_device(config.device) if _uses_torch(cells) else "cpu",
-        threads=receipts.available_cores(),
-    )
+                for as_of, choice in _choices(config, data):
+                    cells.append(
+                        make_cell(
+                            data, split, seed=seed, as_of=as_of, choice=choice, context=context
+                        )
+                    )
     return Workload(datasets, splits, store, context), cells
 
 
-def _uses_torch(cells: Sequence[Cell]) -> bool:
-    return any("torch" in cell.libraries for cell in cells)
+def _uses_torch(config: RunConfig) -> bool:
+    return any(
+        "torch" in model_class(model.name).libraries and {"text", "both"} & set(model.inputs)
+        for model in config.models
+    )
 
 
-def _cells(config: RunConfig, data: Dataset, split: Split, seed: int) -> Iterator[Cell]:
+def _check_metrics(config: RunConfig, datasets: Iterable[Dataset]) -> None:
+    """Raise `InputError` for a configured metric that fits none of the tasks."""
+    known = {name for data in datasets for name in metric_names(data.target, tuned=True)}
+    for name in config.metrics if config.metrics is not None else ():
+        if name not in known:
+            raise unknown_name("metric of these tasks", name, known)
+
+
+def _choices(config: RunConfig, data: Dataset) -> Iterator[tuple[KnownAt, ModelChoice]]:
+    """Every model with each kind of inputs at each as-of level, the ceiling first."""
     for as_of in config.as_of:
         if as_of in data.oracle:
-            choice = ModelChoice(CEILING, CEILING, "both", {})
-            yield make_cell(data, split, seed=seed, as_of=as_of, choice=choice)
+            yield as_of, ModelChoice(CEILING, CEILING, "both", {})
         for model in config.models:
             for inputs in model.inputs:
-                choice = ModelChoice(model.name, model.shown, inputs, model.params)
-                yield make_cell(data, split, seed=seed, as_of=as_of, choice=choice)
+                yield as_of, ModelChoice(model.name, model.shown, inputs, model.params)
 
 
 def _path(store: Store, cell: Cell) -> str:
@@ -261,21 +294,20 @@ def _path(store: Store, cell: Cell) -> str:
 def _write_run(config: RunConfig, rows: Rows, work: Workload, cells: Sequence[Cell]) -> None:
     """The run's own files: config, splits, rejected rows and the plan."""
     store = work.store
+    text = yaml.safe_dump(config.written, sort_keys=False, allow_unicode=True)
     try:
-        store.root.mkdir(parents=True, exist_ok=True)
+        store.sweep()
+        store.write_file("config.yaml", text.encode())
+        for split in work.splits.values():
+            store.write_split(split)
+        store.write_file("rejected.csv", rows.rejected.to_csv(index=False).encode())
+        store.write_file(PLAN, json_bytes(_plan_json(config, rows, work, cells)))
     except OSError as error:
         raise InputError(
             f"cannot write to {store.root}: {error.strerror}",
             "a folder one may write to",
             "set --out",
         ) from None
-    store.sweep()
-    text = yaml.safe_dump(config.written, sort_keys=False, allow_unicode=True)
-    store.write_file("config.yaml", text.encode())
-    for split in work.splits.values():
-        store.write_split(split)
-    store.write_file("rejected.csv", rows.rejected.to_csv(index=False).encode())
-    store.write_file(PLAN, json_bytes(_plan_json(config, rows, work, cells)))
 
 
 def _plan_json(
@@ -287,9 +319,11 @@ def _plan_json(
         "reader": config.data.reader,
         "metrics": config.metrics,
         "rows": {
-            "read": len(rows.frame),
-            "rejected": len(rows.rejected),
+            "read": len(rows.frame) + rows.filtered + rows.incomplete,
+            "filtered": rows.filtered,
             "incomplete": rows.incomplete,
+            "used": len(rows.frame),
+            "rejected": len(rows.rejected) - rows.incomplete,
         },
         "datasets": {
             task: {

@@ -15,6 +15,8 @@ from typing import Any
 
 import psutil
 
+from features.errors import InputError
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("features", "models", "benchmark")
 PREDICTING = ("features", "models", "benchmark/cells.py")
@@ -116,14 +118,20 @@ def available_cores() -> int:
 
 
 def pick_device(wanted: str) -> str:
-    """`cpu`, `cuda` or `mps`; `auto` takes the best that torch sees."""
-    if wanted != "auto":
+    """`cpu`, `cuda` or `mps`; `auto` takes the best that torch sees.
+
+    Raises `InputError` for one that is not here.
+    """
+    if wanted == "cpu":
         return wanted
     import torch
 
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if wanted == "auto":
+        return next((name for name, found in here.items() if found), "cpu")
+    if not here[wanted]:
+        raise InputError(f"device {wanted} is not on this machine", "auto or cpu", "set device")
+    return wanted
 
 
 def device_name(device: str) -> str:

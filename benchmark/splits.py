@@ -60,6 +60,7 @@ class Split:
     test: Ids
     seed: int | None = None
     excluded: int = 0
+    groups: pd.Series | None = None
 
     def __post_init__(self) -> None:
         for part in PARTS:
@@ -89,13 +90,14 @@ class Split:
         return digest.hexdigest()
 
     def frame(self) -> pd.DataFrame:
-        """Columns id and part, one row an id."""
-        return pd.DataFrame(
+        """Columns id and part, one row an id; with a column group where groups were held out."""
+        frame = pd.DataFrame(
             {
                 "id": np.concatenate([getattr(self, part) for part in PARTS]),
                 "part": np.repeat(PARTS, [len(getattr(self, part)) for part in PARTS]),
             }
         )
+        return frame if self.groups is None else frame.assign(group=self.groups[frame["id"]].values)
 
 
 def stratified(data: Dataset, options: SplitOptions, seed: int) -> Split:
@@ -186,7 +188,13 @@ def group(data: Dataset, options: SplitOptions, seed: int) -> Split:
     parts = [part.index.to_numpy(object) for part in (train, valid, test)]
     _check_one_class(data, parts, "group")
     return Split(
-        "group", parts[0], parts[1], parts[2], seed=seed, excluded=len(data.y) - len(groups)
+        "group",
+        parts[0],
+        parts[1],
+        parts[2],
+        seed=seed,
+        excluded=len(data.y) - len(groups),
+        groups=groups.astype(str),
     )
 
 

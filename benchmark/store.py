@@ -24,6 +24,9 @@ from benchmark.receipts import sha256
 from benchmark.splits import Split
 from features.errors import InputError
 
+_ASIDE = re.compile(
+    r"\.([0-9a-f]{16}|[0-9a-f]{64}\.parquet|plan\.json|config\.yaml|rejected\.csv)-(?P<pid>\d+)"
+)
 PLAN, RECORD, PREDICTIONS = "plan.json", "record.json", "predictions.parquet"
 State = Literal["done", "failed", "missing"]
 
@@ -51,16 +54,24 @@ class Store:
             record["predictions_sha256"] = sha256(data)
             _write_synced(aside / PREDICTIONS, data)
         _write_synced(aside / RECORD, json_bytes(record))
-        shutil.rmtree(final, ignore_errors=True)  # an earlier failure of the same cell
-        aside.rename(final)
+        if self.state(final) != "done":  # an earlier failure, or damaged
+            shutil.rmtree(final, ignore_errors=True)
+        try:
+            aside.rename(final)
+        except OSError:
+            # another run into this folder was first; equal keys, equal results
+            if self.state(final) != "done":
+                raise
+            shutil.rmtree(aside)
         _sync_folder(final.parent)
 
     def sweep(self) -> None:
-        """Remove what processes that no longer run left half-written."""
-        for path in self.root.rglob(".*-*"):
-            pid = path.name.rpartition("-")[2]
-            if pid.isdecimal() and not psutil.pid_exists(int(pid)):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        """Remove what processes that no longer run left half-written, and nothing else."""
+        for places in (".*-*", "splits/.*-*", "*/*/*/.*-*"):
+            for path in self.root.glob(places):
+                found = _ASIDE.fullmatch(path.name)
+                if found and not psutil.pid_exists(int(found["pid"])):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def write_file(self, name: str, data: bytes) -> None:
         """Put one file of the run in place in one step."""
@@ -77,48 +88,65 @@ class Store:
             self.write_file(name, parquet_bytes(split.frame()))
 
     def record(self, path: str | Path) -> dict[str, Any] | None:
-        """The record in a cell's folder, None where there is none.
+        """The record in a cell's folder, None where there is none or it is damaged.
 
-        Raises `InputError` for a record of a later trialmark or a damaged one.
+        Raises `InputError` for a record of a later trialmark.
         """
-        file = self.root / path / RECORD
-        try:
-            record: dict[str, Any] = json.loads(file.read_bytes())
-        except FileNotFoundError:
+        record = _object(self.root / path / RECORD)
+        if record is None or not {"status", "key", "cell"} <= set(record):
             return None
-        except ValueError:
-            raise InputError(
-                f"{file} is damaged", "JSON", "delete its folder and run again"
-            ) from None
-        if record.get("schema", 0) > SCHEMA:
-            raise InputError(
-                f"{file} has schema {record['schema']}", f"at most {SCHEMA}", "update trialmark"
-            )
+        _check_schema(record, self.root / path / RECORD)
         return record
 
     def predictions(self, path: str | Path) -> pd.DataFrame:
-        """The predictions in a cell's folder."""
-        return pd.read_parquet(self.root / path / PREDICTIONS)
+        """The predictions in a cell's folder. Raises `InputError` if they are not those written."""
+        file = self.root / path / PREDICTIONS
+        record = self.record(path)
+        data = file.read_bytes() if file.is_file() else b""
+        if record is None or sha256(data) != record.get("predictions_sha256"):
+            raise InputError(
+                f"{file} is not the file that its record describes",
+                "the predictions as they were written",
+                "delete its folder and run again",
+            )
+        return pd.read_parquet(io.BytesIO(data))
 
     def plan(self) -> dict[str, Any]:
         """What the last `run` into this folder set out to do."""
         file = self.root / PLAN
-        try:
-            plan: dict[str, Any] = json.loads(file.read_bytes())
-        except (FileNotFoundError, NotADirectoryError):
+        if not file.is_file():
             raise InputError(
                 f"{self.root} holds no run", f"a folder with {PLAN}", "run `trialmark run` first"
-            ) from None
-        except ValueError:
-            raise InputError(f"{file} is damaged", "JSON", "run the config again") from None
+            )
+        plan = _object(file)
+        if plan is None or not {"name", "metrics", "cells"} <= set(plan):
+            raise InputError(f"{file} is damaged", "a plan", "run the config again")
+        _check_schema(plan, file)
         return plan
 
     def state(self, path: str | Path) -> State:
-        """Whether a cell is done, failed or missing."""
+        """Whether a cell is done, failed or missing; without its predictions it is missing."""
         record = self.record(path)
         if record is None:
             return "missing"
-        return "done" if record["status"] == "done" else "failed"
+        if record["status"] != "done":
+            return "failed"
+        return "done" if (self.root / path / PREDICTIONS).is_file() else "missing"
+
+
+def _object(file: Path) -> dict[str, Any] | None:
+    """The JSON object in a file, None where there is no file or no such object in it."""
+    try:
+        found = json.loads(file.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _check_schema(found: Mapping[str, Any], file: Path) -> None:
+    schema = found.get("schema")
+    if not isinstance(schema, int) or schema > SCHEMA:
+        raise InputError(f"{file} has schema {schema}", f"at most {SCHEMA}", "update trialmark")
 
 
 def slug(name: str) -> str:

@@ -184,6 +184,13 @@ def _check_classes(task: str, target: Target, y: Ints, n_rows: int) -> None:
         found = [target.classes[label] for label in varying]
     else:
         found = [target.classes[code] for code in np.unique(y)]
+    if target.kind == "multiclass" and 2 <= len(found) < len(target.classes):
+        lacking = [name for name in target.classes if name not in found]
+        raise InputError(
+            f"{task}: none of {len(y)} labelled rows is {lacking[0]!r}",
+            "rows of every class (" + ", ".join(target.classes) + ")",
+            "widen the query or the `where` filter, or choose another task",
+        )
     if len(found) < 2:
         came = f"only {found[0]!r}" if found else "none"
         raise InputError(

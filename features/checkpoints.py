@@ -5,6 +5,7 @@ Nothing here loads a network, so that a config can be checked before torch is im
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -102,11 +103,29 @@ def fetch(checkpoint: Checkpoint) -> Checkpoint:
 
 def weights_sha256(folder: Path) -> str:
     """Hash of the weight files of a checkpoint, shards in the order of their names."""
+    paths = [folder / name for name in _weight_files(folder)]
+    return _sha256(*((path, path.stat().st_size, path.stat().st_mtime_ns) for path in paths))
+
+
+@functools.cache
+def _sha256(*files: tuple[Path, int, int]) -> str:
+    """Hash of large files, read once as long as their size and time of change stay."""
     digest = hashlib.sha256()
-    for name in _weight_files(folder):
-        with (folder / name).open("rb") as file:
+    for path, _, _ in files:
+        with path.open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
+    return digest.hexdigest()
+
+
+def files_sha256(folder: Path) -> str:
+    """Hash of all that decides a checkpoint's outputs: weights, tokenizer, settings, pooling."""
+    paths = [*folder.glob("*.json"), *folder.glob("*/*.json"), *folder.glob("*.txt")]
+    paths += [*folder.glob("*.model"), *folder.glob("*/*.safetensors")]
+    digest = hashlib.sha256(weights_sha256(folder).encode())
+    for path in sorted(paths):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
     return digest.hexdigest()
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from features import vectors
-from features.checkpoints import Checkpoint, fetch, resolve, weights_sha256
+from features.checkpoints import Checkpoint, fetch, files_sha256, resolve
 from features.errors import InputError
 from features.vectors import Embedded, Vector
 
@@ -129,8 +129,7 @@ def identity(encoder: Encoder, checkpoint: Checkpoint, device: str) -> str:
         "max_tokens": encoder.max_tokens,
         "normalize": encoder.normalize,
         "device": device.partition(":")[0],
-        "weights": weights_sha256(folder),
-        "settings": _settings_sha256(folder),
+        "files": files_sha256(folder),
         "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES},
     }
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -142,17 +141,6 @@ def _folder(checkpoint: Checkpoint) -> Path:
     if checkpoint.folder is None:
         raise ValueError(f"{checkpoint.label} is not on this machine yet: fetch it first")
     return checkpoint.folder
-
-
-def _settings_sha256(folder: Path) -> str:
-    """Hash of the small files that configure pooling and tokens, subfolders included."""
-    paths = [*folder.glob("*.json"), *folder.glob("*/*.json"), *folder.glob("*.txt")]
-    paths += [*folder.glob("*.model"), *folder.glob("*/*.safetensors")]
-    digest = hashlib.sha256()
-    for path in sorted(paths):
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        digest.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
-    return digest.hexdigest()
 
 
 def _check_length(encoder: Encoder, folder: Path) -> None:

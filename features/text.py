@@ -8,12 +8,30 @@ from collections.abc import Sequence
 import pandas as pd
 
 from features.columns import Columns
-from features.errors import unknown_name
+from features.errors import InputError, unknown_name
 
 
 def template_fields(template: str) -> list[str]:
-    """Names of the columns that a template such as `"TITLE: {brief_title}"` asks for."""
-    return [name for _, name, _, _ in string.Formatter().parse(template) if name]
+    """Names of the columns that a template such as `"TITLE: {brief_title}"` asks for.
+
+    Raises `InputError` for a template that cannot be read or asks for no column.
+    """
+    try:
+        names = [name for _, name, _, _ in string.Formatter().parse(template) if name]
+    except ValueError as error:
+        raise InputError(
+            f"template {template!r}: {error}", "text with {column} in it", "write {{ for a brace"
+        ) from None
+    if not names:
+        raise InputError(f"template {template!r} names no column", "at least one {column}")
+    return names
+
+
+def check_template(template: str | None, columns: Columns) -> None:
+    """Raise `InputError` unless every field of the template is among the columns."""
+    for name in template_fields(template) if template is not None else ():
+        if name not in columns.names:
+            raise unknown_name("column in the template", name, columns.names)
 
 
 def join_text(frame: pd.DataFrame, columns: Columns, template: str | None = None) -> list[str]:
@@ -24,11 +42,9 @@ def join_text(frame: pd.DataFrame, columns: Columns, template: str | None = None
     fields filled in, missing values as empty strings; any column in `columns` may be named.
     """
     if template is not None:
-        for name in template_fields(template):
-            if name not in columns.names:
-                raise unknown_name("column in the template", name, columns.names)
-        filled = [in_words(frame[name]) for name in template_fields(template)]
+        check_template(template, columns)
         names = template_fields(template)
+        filled = [in_words(frame[name]) for name in names]
         return [
             template.format_map(dict(zip(names, row, strict=True)))
             for row in zip(*filled, strict=True)

@@ -12,7 +12,7 @@ import pandas as pd
 from features.checkpoints import Checkpoint, fetch, resolve, weights_sha256
 from features.columns import Columns, Inputs
 from features.errors import InputError, one_line
-from features.text import cut, join_text, verbalise
+from features.text import check_template, cut, join_text, verbalise
 from models import finetune
 from models.base import Context, Floats, Ints, Params, Target
 from models.finetune import Encoded, EncoderParams
@@ -46,6 +46,8 @@ class EncoderClassifier:
     def __init__(
         self, params: EncoderParams, *, columns: Columns, target: Target, context: Context
     ) -> None:
+        check_template(params.template, columns)
+        pick(params.loss, target.kind)
         self.params, self.columns, self.target, self.context = params, columns, target, context
         self.notes: dict[str, Any] = {}
         self.network: Any = None
@@ -64,7 +66,6 @@ class EncoderClassifier:
                 "at least one of each (the best epoch is picked on the valid rows)",
                 "change the split",
             )
-        pick(self.params.loss, self.target.kind)  # before anything is loaded
         checkpoint = fetch(resolve(self.params.checkpoint, self.params.revision))
         with (
             _quiet(),

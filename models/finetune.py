@@ -19,10 +19,9 @@ from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from features.errors import InputError
-from features.text import template_fields
 from models.base import Context, Floats, Ints, Target
 from models.losses import LossParams, Objective, objective, pick
 
@@ -68,13 +67,6 @@ class EncoderParams(LossParams):
     monitor: Literal["loss", "f1_macro", "f1_micro"] = "loss"
     eval_every_steps: int | None = Field(None, ge=1)
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-
-    @field_validator("template")
-    @classmethod
-    def _names_a_column(cls, template: str | None) -> str | None:
-        if template is not None and not template_fields(template):
-            raise ValueError("a template names at least one {column}")
-        return template
 
 
 @dataclass(frozen=True)

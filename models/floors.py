@@ -65,6 +65,12 @@ class AlwaysPositive:
     def __init__(
         self, params: base.Params, *, columns: Columns, target: Target, context: Context
     ) -> None:
+        if target.kind == "multiclass":
+            raise InputError(
+                f"always-positive with the classes {', '.join(target.classes)}",
+                "two classes, the second of them positive, or labels",
+                "use prior",
+            )
         self.target = target
         self.notes: dict[str, Any] = {}
 
@@ -73,13 +79,7 @@ class AlwaysPositive:
         """Nothing is needed."""
 
     def fit(self, X: pd.DataFrame, y: Ints, valid: tuple[pd.DataFrame, Ints]) -> Self:
-        """Nothing is learned. Raises `InputError` for a multi-class target."""
-        if self.target.kind == "multiclass":
-            raise InputError(
-                f"always-positive with the classes {', '.join(self.target.classes)}",
-                "two classes, the second of them positive, or labels",
-                "use prior",
-            )
+        """Nothing is learned."""
         return self
 
     def predict_proba(self, X: pd.DataFrame) -> Floats:

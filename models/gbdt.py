@@ -14,7 +14,7 @@ from features.columns import Columns, Inputs
 from features.embed import EmbedReport, Encoder, embed, find
 from features.errors import InputError
 from features.tabular import Native
-from features.text import cut, join_text
+from features.text import check_template, cut, join_text
 from models import base
 from models.base import Context, Floats, Ints, Target
 from models.targets import balanced, smoothed_rate, spread
@@ -82,6 +82,7 @@ class LightGBM:
     def __init__(
         self, params: LightGBMParams, *, columns: Columns, target: Target, context: Context
     ) -> None:
+        check_template(params.template, columns)
         self.params, self.columns = params, columns
         self.target, self.context = target, context
         self.notes: dict[str, Any] = {}

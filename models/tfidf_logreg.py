@@ -12,7 +12,7 @@ from pydantic import Field
 from features.columns import Columns, Inputs
 from features.errors import InputError
 from features.tabular import OneHot
-from features.text import cut, join_text
+from features.text import check_template, cut, join_text
 from features.tfidf import Tfidf
 from models import base
 from models.base import Context, Floats, Ints, Target
@@ -56,6 +56,7 @@ class TfidfLogReg:
     def __init__(
         self, params: TfidfLogRegParams, *, columns: Columns, target: Target, context: Context
     ) -> None:
+        check_template(params.template, columns)
         self.params, self.columns = params, columns
         self.target, self.context = target, context
         self.notes: dict[str, Any] = {}

@@ -397,7 +397,7 @@ def test_template_and_missing_parts(tiny: Path) -> None:
     assert model(tiny, columns=columns).texts(X) == ["sex: male", "red"]
     written = model(tiny, columns=columns, template="{note} ({sex})")
     assert written.texts(X) == [" (male)", "red ()"]
-    with pytest.raises(InputError, match="names at least one"):
+    with pytest.raises(InputError, match="names no column"):
         model(tiny, template="no column")
     assert model(tiny, columns=columns, max_characters=5).texts(X) == ["sex: ", "red"]
 
