@@ -31,6 +31,10 @@ _HOMES = {
 }
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})
+
+
 def __getattr__(name: str) -> Any:
     # pandas and the rest load when a verb is first used, so that the command line starts at once
     if name not in _HOMES:

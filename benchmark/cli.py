@@ -15,14 +15,32 @@ if TYPE_CHECKING:
     from benchmark.leaderboard import Board
 
 app = typer.Typer(
-    help="Benchmark hybrid tabular-plus-text classifiers on study records.",
     no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
 app.add_typer(data, name="data")
+
+
+@app.callback()
+def trialmark(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and end.", is_eager=True)
+    ] = False,
+) -> None:
+    """Benchmark hybrid tabular-plus-text classifiers on study records.
+
+    --debug, anywhere, shows the traceback of a mistake.
+    """
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"trialmark {installed('trialmark')}")
+        raise typer.Exit
+
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A results folder of `run`.")]
 MetricOption = Annotated[

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import importlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,6 +26,7 @@ from models import check_params, model_class
 
 DATA_VARIABLE = "TRIALMARK_DATA"
 
+_LARGEST = 100_000
 Loc = tuple[str | int, ...]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
 
@@ -192,9 +194,31 @@ def _from_file(path: Path) -> Source:
 
 
 def _copied(value: Any) -> Any:
+    """A copy that shares nothing. Raises `InputError` if YAML aliases make it huge."""
+    if _size(value, _LARGEST) >= _LARGEST:
+        raise InputError(f"a config of {_LARGEST:,} values or more", "fewer", "use fewer aliases")
+    return copy.deepcopy(_plain(value))
+
+
+def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _copied(item) for key, item in value.items()}
-    return [_copied(item) for item in value] if isinstance(value, list | tuple) else value
+        return {str(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _size(value: Any, most: int) -> int:
+    """Values in `value`, counted up to `most`."""
+    parts: Iterable[Any] = ()
+    if isinstance(value, Mapping):
+        parts = value.values()
+    elif isinstance(value, list | tuple):
+        parts = value
+    count = 1
+    for part in parts:
+        if count >= most:
+            break
+        count += _size(part, most - count)
+    return count
 
 
 def _set(data: dict[str, Any], override: str) -> None:
@@ -235,6 +259,10 @@ class _Places:
                 return f"--set {name}"
         return f"config: {path}" if self.text is None else self.text.place(loc)
 
+    def given(self, name: str) -> bool:
+        """Whether an override sets this very key."""
+        return name in self.overridden
+
     @contextmanager
     def at(self, *loc: str | int) -> Iterator[None]:
         """Put the place in front of an `InputError` raised inside."""
@@ -270,6 +298,8 @@ def _validated(data: dict[str, Any], place: _Places) -> RunConfig:
         return RunConfig.model_validate(data)
     except ValidationError as error:
         raise _first(error, place, RunConfig) from None
+    except InputError as error:  # from a check of our own inside a section
+        raise InputError(f"{place(())}: {error.came}", error.expected, error.change) from None
 
 
 def _first(
@@ -391,6 +421,8 @@ def _checked_data(data: DataConfig, base: Path, place: _Places) -> DataConfig:
         with place.at("data", "reader"):
             raise unknown_name("reader", data.reader, READERS)
     options = dict(data.options)
+    if place.given("data.path"):
+        base = Path()  # a path typed on the command line is one of the shell
     if isinstance(options.get("path"), str):
         with place.at("data", "path"):
             options["path"] = resolve_path(options["path"], base)

@@ -77,7 +77,7 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 over ids, targets, dates, oracle, and each column's name, kind, clock and values."""
+        """sha256 of ids, targets, dates, oracle, and what each column is and holds."""
         digest = hashlib.sha256(f"{self.task}|{self.target}".encode())
         _update(digest, pd.Series(self.X.index))
         digest.update(np.ascontiguousarray(self.y).tobytes())

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -11,6 +15,7 @@ from typing import Any, Protocol
 
 from benchmark.cells import Cell, Result, died, run_cell
 from benchmark.dataset import Dataset
+from benchmark.receipts import ROOT
 from benchmark.splits import Split
 from benchmark.store import Store
 from features.errors import InputError
@@ -57,6 +62,10 @@ def do(cell: Cell, work: Workload) -> str:
     result = run_cell(cell, data, split, work.context)
     if result.predictions is not None:
         result.record["seconds"] = {"read": work.read_seconds, **result.record["seconds"]}
+    if "error" in result.record:  # a record must not tell where this machine keeps things
+        error = result.record["error"]
+        for place in (str(ROOT), sys.prefix):
+            error["traceback"] = error["traceback"].replace(f"{place}{os.sep}", "")
     try:
         work.store.write(cell, result)
     except OSError as error:
@@ -81,6 +90,14 @@ _work: Workload | None = None  # a worker process keeps its workload here
 def _begin(work: Workload) -> None:
     global _work
     _work = work
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this worker when its parent is gone: a killed run must not leave workers behind."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _do_here(cell: Cell) -> str:

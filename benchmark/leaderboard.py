@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -44,13 +44,14 @@ class Board:
     its 95 % interval, rank, tie group, rows, cost and hashes. `metrics` are those that its tables
     show as columns; the first one that a table has ranks it. Besides them, `rows` holds
     `label_metrics` of a task of several classes or labels. `gaps` says which planned cells are not
-    in it, and why.
+    in it, and why; `read` counts the rows read, filtered out, incomplete, used and rejected.
     """
 
     name: str
     rows: pd.DataFrame
     metrics: tuple[str, ...]
     gaps: tuple[str, ...]
+    read: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Contender:
     """One model with one kind of inputs in one table: its records by seed, values and draws.
 
     `values` is the mean over seeds by metric, `draws` the same inside each bootstrap draw.
+    `n_groups` counts the groups of its test rows where draws take whole groups.
     """
 
     label: str
@@ -65,6 +67,7 @@ class Contender:
     records: Mapping[int, Mapping[str, Any]]
     values: Mapping[str, float]
     draws: Mapping[str, Floats]
+    n_groups: int | None = None
 
     @property
     def first(self) -> Mapping[str, Any]:
@@ -120,7 +123,7 @@ def leaderboard(store: Store, metric: str | None = None) -> Board:
     configured = [] if plan["metrics"] is None else plan["metrics"]
     order = dict.fromkeys([metric, *configured, *columns])
     shown = tuple(name for name in order if name in columns)
-    return Board(plan["name"], frame, shown, tuple(gaps))
+    return Board(plan["name"], frame, shown, tuple(gaps), plan.get("rows", {}))
 
 
 def compare(store: Store, a: str, b: str, metric: str | None = None) -> pd.DataFrame:
@@ -242,15 +245,34 @@ def _contenders(
         return []
     # from the plan, so that the draws stay the same while cells are still missing
     hashes = sorted({str(entry["split_hash"]) for entry in table.entries})
+    groups = _groups(store, table, tests)
     weights = union_weights(
-        [pd.Index(test["id"]) for test in tests.values()], seed_text="".join(hashes)
+        [pd.Index(test["id"]) for test in tests.values()],
+        seed_text="".join(hashes),
+        groups=None if groups is None else list(groups.values()),
     )
     by_seed = {seed: _columns(weights, test) for seed, test in tests.items()}
     metrics = wanted(target_of(next(iter(next(iter(done.values())).values()))))
     return [
-        _contender(name, done[name], scored[name], weights=by_seed, metrics=metrics)
+        replace(
+            _contender(name, done[name], scored[name], weights=by_seed, metrics=metrics),
+            n_groups=None if groups is None else pd.concat(list(groups.values())).nunique(),
+        )
         for name in done
     ]
+
+
+def _groups(
+    store: Store, table: Table, tests: Mapping[int, pd.DataFrame]
+) -> dict[int, pd.Series] | None:
+    """The group of every test row by seed, where the split holds out groups; else None."""
+    if table.split != "group":
+        return None
+    hashes = {entry["seed"]: str(entry["split_hash"]) for entry in table.entries}
+    return {
+        seed: store.groups(hashes[seed])[test["id"]].reset_index(drop=True)
+        for seed, test in tests.items()
+    }
 
 
 def _columns(weights: UnionWeights, test: pd.DataFrame) -> np.ndarray:
@@ -357,6 +379,8 @@ def _row(
         "seeds": list(contender.records),
         "n_train": first["rows"]["train"],
         "n_test": first["rows"]["test"],
+        "n_excluded": first["rows"]["excluded"],
+        "n_groups": contender.n_groups,
         "kind": first["target"]["kind"],
         "prevalence": _prevalence(first, label_of(metric)),
         "positive": _positive(first, label_of(metric)),

@@ -175,7 +175,7 @@ def _kept(frame: pd.DataFrame, where: Mapping[str, Any]) -> pd.Series:
             keep &= _in_range(column, wanted)
         else:
             values = wanted if isinstance(wanted, list) else [wanted]
-            keep &= column.isin(values)
+            keep &= column.isin([_like(column, value) for value in values])
     if not keep.any():
         raise InputError(
             f"`where` leaves none of {len(frame)} rows", "some rows", "widen the filter"
@@ -204,13 +204,26 @@ def _listed(lacking: pd.Series) -> pd.DataFrame:
     return pd.DataFrame({"row": 0, "id": gone.index, "reason": reasons.to_numpy()})
 
 
+def _like(column: pd.Series, value: Any) -> Any:
+    """A value of the config in the column's type: 2010 is a year for dates, "2" for strings."""
+    if pd.api.types.is_datetime64_any_dtype(column):
+        try:
+            return pd.Timestamp(str(value))
+        except ValueError:
+            raise InputError(
+                f"`where` {column.name}: {value!r}", "a date such as 2010-01-31", "correct it"
+            ) from None
+    if pd.api.types.is_numeric_dtype(column):
+        return value
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _in_range(column: pd.Series, bounds: Mapping[str, Any]) -> pd.Series:
     if set(bounds) - {"from", "to"}:
         raise unknown_name("bound in `where`", (set(bounds) - {"from", "to"}).pop(), ("from", "to"))
     keep = column.notna()
-    is_date = pd.api.types.is_datetime64_any_dtype(column)
     try:
-        limits = {k: pd.Timestamp(v) if is_date else v for k, v in bounds.items()}
+        limits = {key: _like(column, value) for key, value in bounds.items()}
         if "from" in limits:
             keep &= column >= limits["from"]
         if "to" in limits:
@@ -296,18 +309,30 @@ def _write_run(config: RunConfig, rows: Rows, work: Workload, cells: Sequence[Ce
     store = work.store
     text = yaml.safe_dump(config.written, sort_keys=False, allow_unicode=True)
     try:
+        _check_ours(store.root)
         store.sweep()
+        # the plan first: it marks the folder as one of ours
+        store.write_file(PLAN, json_bytes(_plan_json(config, rows, work, cells)))
         store.write_file("config.yaml", text.encode())
         for split in work.splits.values():
             store.write_split(split)
         store.write_file("rejected.csv", rows.rejected.to_csv(index=False).encode())
-        store.write_file(PLAN, json_bytes(_plan_json(config, rows, work, cells)))
     except OSError as error:
         raise InputError(
             f"cannot write to {store.root}: {error.strerror}",
             "a folder one may write to",
             "set --out",
         ) from None
+
+
+def _check_ours(folder: Path) -> None:
+    """Raise `InputError` for a folder with files in it that no run made."""
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / PLAN).is_file():
+        raise InputError(
+            f"{folder} holds other files",
+            "a new folder, an empty one, or one of an earlier run",
+            "set --out",
+        )
 
 
 def _plan_json(

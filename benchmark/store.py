@@ -87,6 +87,13 @@ class Store:
         if not (self.root / name).exists():
             self.write_file(name, parquet_bytes(split.frame()))
 
+    def groups(self, split_hash: str) -> pd.Series:
+        """The group of each id of a stored split that holds out groups."""
+        file = self.root / "splits" / f"{split_hash}.parquet"
+        if not file.is_file():
+            raise InputError(f"no split at {file}", "the split that a record names", "run again")
+        return pd.read_parquet(file).set_index("id")["group"]
+
     def record(self, path: str | Path) -> dict[str, Any] | None:
         """The record in a cell's folder, None where there is none or it is damaged.
 

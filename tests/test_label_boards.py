@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from stored import store_cell, store_plan
 
 from benchmark.leaderboard import Board, compare, leaderboard
 from benchmark.metrics import DEFAULTS
 from benchmark.render import render
 from benchmark.render.layout import board_tables
-from benchmark.store import Store, json_bytes, parquet_bytes
+from benchmark.store import Store
 from features.errors import InputError
 
 # Eight rows; label a on the first four, b on the first two, c on none.
@@ -46,36 +47,25 @@ def put(
     counts = y.sum(axis=0) if y.ndim == 2 else np.bincount(y, minlength=len(classes))
     path = f"{task}/{model}"
     record = {
-        "schema": 1,
         "key": path,
-        "status": "done",
-        "cell": {"split_hash": "h", "dataset_fingerprint": "f"},
         "target": {"kind": kind, "classes": list(classes)},
         "is_floor": model.startswith("floor"),
         "is_ceiling": False,
         "rows": {
+            "excluded": 0,
             "train": 30,
             "valid": len(y),
             "test": len(y),
             "test_classes": dict(zip(classes, counts.tolist(), strict=True)),
         },
-        "seconds": {"read": 9.0, "features": 1.0, "fit": 2.0, "predict": 0.5},
-        "peak_memory_mb": 100.0,
-        "device_name": "a processor",
-        "notes": {},
     }
-    (root / path).mkdir(parents=True)
-    (root / path / "record.json").write_bytes(json_bytes(record))
-    (root / path / "predictions.parquet").write_bytes(parquet_bytes(frame))
+    store_cell(root, path, record, frame)
     names = {"task": task, "split": "s", "as_of": "registration", "inputs": "text", "seed": 1}
     return {**names, "model": model, "path": path, "key": path, "split_hash": "h"}
 
 
 def plan(root: Path, *cells: dict[str, Any], metrics: list[str] | None = None) -> Store:
-    (root / "plan.json").write_bytes(
-        json_bytes({"name": "by hand", "metrics": metrics, "cells": list(cells)})
-    )
-    return Store(root)
+    return store_plan(root, *cells, metrics=metrics)
 
 
 def values(board: Board, model: str) -> dict[str, float]:

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from stored import store_cell, store_plan
 
 from benchmark.leaderboard import leaderboard
 from benchmark.render import render
-from benchmark.store import Store, json_bytes, parquet_bytes
+from benchmark.store import Store
 from features.errors import InputError
 
 # Ten test rows, five of each class; a model is the list of its scores for the positive class.
@@ -35,28 +36,20 @@ def put(
     part = pd.DataFrame({"id": list(ids), "y": TRUTH, "p_stopped": 1 - p, "p_completed": p})
     frame = pd.concat([part.assign(part="valid"), part.assign(part="test")])
     record = {
-        "schema": 1,
         "key": f"{model}-{seed}",
-        "status": "done",
-        "cell": {"split_hash": "h", "dataset_fingerprint": "f"},
         "target": {"kind": "binary", "classes": ["stopped", "completed"]},
         "is_floor": model == "floor",
         "is_ceiling": model == "ceiling",
         "rows": {
+            "excluded": 0,
             "train": 30,
             "valid": 10,
             "test": 10,
             "test_classes": {"stopped": 5, "completed": 5},
         },
-        "seconds": {"read": 9.0, "features": 1.0, "fit": 2.0, "predict": 0.5},
-        "peak_memory_mb": 100.0,
-        "device_name": "a processor",
-        "notes": {},
         **more,
     }
-    (root / path).mkdir(parents=True)
-    (root / path / "record.json").write_bytes(json_bytes(record))
-    (root / path / "predictions.parquet").write_bytes(parquet_bytes(frame))
+    store_cell(root, path, record, frame)
     names = {"task": "t", "split": "s", "as_of": "registration", "inputs": "text"}
     return {
         **names,
@@ -69,9 +62,7 @@ def put(
 
 
 def board_of(root: Path, *cells: dict[str, Any], metrics: tuple[str, ...] = ("roc_auc",)) -> Any:
-    plan = {"name": "by hand", "metrics": list(metrics), "cells": list(cells)}
-    (root / "plan.json").write_bytes(json_bytes(plan))
-    return leaderboard(Store(root))
+    return leaderboard(store_plan(root, *cells, metrics=list(metrics)))
 
 
 def by_model(board: Any, metric: str = "roc_auc") -> pd.DataFrame:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,10 +15,31 @@ import pandas as pd
 import pytest
 
 import benchmark
+from benchmark import executor
+from benchmark.bootstrap import interval, weights
 from benchmark.cells import Cell
+from benchmark.metrics import Scored, score
+from benchmark.render import render
 from benchmark.splits import PARTS
 from features.errors import InputError
 from models import MODELS
+from models.base import Target
+
+
+def deadly_start(work: Any) -> None:
+    """Begin a worker that is killed when it is given a linear model."""
+    from benchmark import cells
+    from benchmark import executor as here
+
+    whole = cells.run_cell
+
+    def run_cell(cell: Cell, *rest: Any) -> Any:
+        if cell.model == "tfidf-logreg":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return whole(cell, *rest)
+
+    here.run_cell = run_cell
+    here._begin(work)
 
 
 class Log:
@@ -47,7 +70,11 @@ def records(folder: Path) -> dict[str, dict[str, Any]]:
 
 def finished(folder: Path) -> list[Path]:
     """Records in place; one in a hidden folder is still being written."""
-    return [path for path in folder.rglob("record.json") if not path.parent.name.startswith(".")]
+    found = []
+    for root, _, files in os.walk(folder):  # which does not mind folders that vanish meanwhile
+        if "record.json" in files and not Path(root).name.startswith("."):
+            found.append(Path(root) / "record.json")
+    return found
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -204,7 +231,11 @@ benchmark.run(yaml.safe_load(sys.argv[1]), out=sys.argv[2])
 def test_a_killed_run_goes_on_without_refitting_and_ends_as_if_it_had_not_been(
     small: dict[str, Any], tmp_path: Path
 ) -> None:
-    small["models"] = [{"name": "tfidf-logreg", "inputs": ["text", "tabular", "both"]}, "prior"]
+    small["models"] = [
+        {"name": "tfidf-logreg", "inputs": ["text", "both"]},
+        {"name": "lightgbm", "inputs": "tabular"},
+        "prior",
+    ]
     benchmark.run(small, out=tmp_path / "whole")
     out = tmp_path / "killed"
     command = [sys.executable, "-c", KILLED, json.dumps(small), str(out)]
@@ -223,6 +254,113 @@ def test_a_killed_run_goes_on_without_refitting_and_ends_as_if_it_had_not_been(
     assert {path: path.stat().st_mtime_ns for path in survived} == survived
     assert hashes(out) == hashes(tmp_path / "whole")
     assert not list(out.rglob(".*"))
+
+
+def test_two_labels_of_one_model_are_two_cells(small: dict[str, Any], tmp_path: Path) -> None:
+    small["models"] = [{"name": "prior", "label": label} for label in ("one", "two")]
+    done = benchmark.run(small, out=tmp_path)
+    gone = tmp_path / done.status().query("model == 'one'")["path"].iloc[0]
+    shutil.rmtree(gone)
+    log = Log()
+    again = benchmark.run(small, out=tmp_path, watcher=log)
+    assert len(log.fitted) == 1
+    assert set(again.status()["state"]) == {"done"}
+
+
+def test_a_dead_worker_is_a_failed_cell_and_the_others_go_on(
+    small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small["models"] = ["prior", {"name": "tfidf-logreg", "inputs": "text"}]
+    small["data"] = {"reader": "synthetic", "rows": 200}
+    small["splits"] = "stratified"
+    real = executor.ProcessPoolExecutor
+
+    def deadly(*args: Any, **kwargs: Any) -> Any:
+        return real(*args, **{**kwargs, "initializer": deadly_start})
+
+    monkeypatch.setattr(executor, "ProcessPoolExecutor", deadly)
+    done = benchmark.run(small, out=tmp_path, jobs=2)
+    states = done.status().set_index("model")
+    assert states.loc["tfidf-logreg", "state"] == "failed"
+    assert states.loc["tfidf-logreg", "error"].startswith("WorkerDied: the worker process died")
+    assert states.loc["prior", "state"] == "done"
+    assert states.loc["ceiling", "state"] == "done"
+
+
+def test_a_folder_of_other_files_is_left_alone(small: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("mine")
+    with pytest.raises(InputError, match="holds other files"):
+        benchmark.run(small, out=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+    assert (tmp_path / "config.yaml").read_text() == "mine"
+
+
+def test_rows_that_are_lost_are_told_under_the_table(small: dict[str, Any], tmp_path: Path) -> None:
+    small["data"]["where"] = {"phases": ["PHASE2", "PHASE3"]}
+    small["data"]["rows"] = 900
+    small["data"]["require"] = ["brief_summary"]
+    done = benchmark.run(small, out=tmp_path)
+    read = json.loads((tmp_path / "plan.json").read_text())["rows"]
+    assert read["read"] == 900
+    assert read["filtered"] + read["incomplete"] + read["used"] == 900
+    note = render(done.board(), "markdown")
+    assert f"Of 900 rows read: {read['filtered']} left out by" in note
+    listed = pd.read_csv(tmp_path / "rejected.csv")
+    assert len(listed) == read["incomplete"] > 0
+    assert listed["reason"].str.startswith("row left out: no brief_summary").all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"metrics": ["roc_auc", "f1[complted]"]}, "unknown metric of these tasks"),
+        ({"models": [{"name": "prior", "label": "ceiling"}]}, "'ceiling' is taken"),
+        ({"models": [{"name": "tfidf-logreg", "params": {"template": "{titel}"}}]}, "'titel'"),
+        ({"models": [{"name": "tfidf-logreg", "params": {"template": "{a"}}]}, "template '{a'"),
+        ({"models": ["always-positive"], "task": "trial-status"}, "always-positive with the"),
+        ({"device": "cuda", "models": [{"name": "lightgbm", "inputs": "text"}]}, "device cuda"),
+        ({"seeds": [-1]}, "seeds.0 = -1"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_anything_is_written(
+    small: dict[str, Any], tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        benchmark.run({**small, **change}, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_intervals_of_a_group_split_draw_whole_groups(
+    small: dict[str, Any], tmp_path: Path
+) -> None:
+    small["splits"] = "group"
+    small["data"]["rows"] = 600
+    done = benchmark.run(small, out=tmp_path)
+    board = done.leaderboard().query("metric == 'roc_auc' and model == 'tfidf-logreg'")
+    entry = json.loads((tmp_path / "plan.json").read_text())["cells"][0]
+    split = pd.read_parquet(tmp_path / "splits" / f"{entry['split_hash']}.parquet")
+    test = split[split["part"] == "test"]
+    assert board["n_groups"].iloc[0] == test["group"].nunique() < len(test)
+    frame = done.predictions().query("model == 'tfidf-logreg' and part == 'test'")
+    target = Target("binary", ("stopped", "completed"))
+    proba = frame[["p_stopped", "p_completed"]].to_numpy()
+    scored = Scored.of(target, frame["y"].to_numpy(), proba=proba)
+    groups = test.set_index("id")["group"][frame["id"]].reset_index(drop=True)
+    drawn = weights(pd.Index(frame["id"]), seed_text=entry["split_hash"], groups=groups)
+    low, high = interval(score("roc_auc", scored, weights=drawn))
+    assert (board["low"].iloc[0], board["high"].iloc[0]) == pytest.approx((low, high))
+
+
+def test_the_oracle_is_part_of_the_fingerprint(small: dict[str, Any], tmp_path: Path) -> None:
+    small["data"]["columns"] = {"text": ["brief_title"], "numeric": [], "categorical": []}
+
+    def ceiling(phrases: float) -> float:
+        small["data"]["outcome_phrases"] = phrases
+        board = benchmark.run(small, out=tmp_path).leaderboard()
+        rows = board.query("metric == 'roc_auc' and model == 'ceiling' and split == 'stratified'")
+        return float(rows["value"].iloc[0])
+
+    assert ceiling(0.9) > ceiling(0.0)
 
 
 def test_a_record_says_what_made_the_number(small: dict[str, Any], tmp_path: Path) -> None:
@@ -273,7 +411,7 @@ def test_where_keeps_rows_by_value_list_and_range(small: dict[str, Any], tmp_pat
     [
         ({"phase": "PHASE2"}, "unknown column in `where` 'phase'.*did you mean 'phases'"),
         ({"phases": "PHASE9"}, "`where` leaves none of 300 rows"),
-        ({"start_date": {"from": "soon"}}, "bounds of the column's own type"),
+        ({"start_date": {"from": "soon"}}, "a date such as 2010-01-31"),
         ({"start_date": {"form": "2001-01-01"}}, "did you mean 'from'"),
     ],
 )

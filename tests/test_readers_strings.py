@@ -52,6 +52,36 @@ def test_a_long_column_is_cleaned_across_its_blocks():
     ]
 
 
+def test_a_column_of_several_parts_is_cleaned_in_each_of_them():
+    values = ["a"] * 8_192 + [" b\r\n", "\x07"] + ["c"] * 8_192 + ["nan"]
+    expected = ["a"] * 8_192 + ["b", ""] + ["c"] * 8_192 + [""]
+    assert strings.cleaned(column(values)).to_pylist() == expected
+
+
+def test_a_clean_column_is_given_back_as_it_is():
+    clean = column(["a" * 9, "", "a line\nand\ta tab"])
+    assert strings.cleaned(clean) is clean
+
+
+def test_a_coded_column_holds_each_cell_once_and_empty_ones_for_nulls():
+    parts = [pa.array(["b", None]), pa.array(["a", "b"])]
+    whole = strings.coded(pa.chunked_array([part.dictionary_encode() for part in parts]))
+    assert whole.to_pylist() == ["b", "", "a", "b"]
+    codes, unique = strings.distinct(whole)
+    assert (codes.tolist(), unique.to_pylist()) == ([0, 2, 1, 0], ["b", "a", ""])
+    numbers = strings.coded(pa.chunked_array([pa.array([12, None, 12]).dictionary_encode()]))
+    assert numbers.to_pylist() == ["12", "", "12"]
+    series = strings.as_series(whole, pd.RangeIndex(4)).drop(index=0)
+    assert strings.stored(series).to_pylist() == ["", "a", "b"]
+    assert strings.as_arrow(series).equals(column(["", "a", "b"]))
+
+
+def test_matching_takes_the_whole_cell_and_ascii_digits_alone():
+    cells_ = column(["A1", "A1x", "xA1", "A\u0661", "", "A1\n", "B"])
+    expected = [True, False, False, False, False, False, True]
+    assert strings.matching(cells_, r"A\d|B").tolist() == expected
+
+
 DAYS = [["2013-02-03", "2013-02", "", "2013"], ["2013-02-30", "2013-02"], ["1799-01-01"]]
 
 

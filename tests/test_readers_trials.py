@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -293,6 +295,55 @@ def test_paths_that_are_no_files_say_so(tmp_path):
     ]:
         with pytest.raises(InputError, match=message):
             trials.read(trials.Options(path=path))
+
+
+SEXES = ["male", None, "FEMALE", "neither", "male"]
+"""The cells of a coded column: a null, a doubled value, and one that is no sex."""
+
+
+@pytest.mark.parametrize("group", [2, 5])
+@pytest.mark.parametrize("dtype", ["str", "category"])
+def test_coded_parquet_columns_are_read_as_plain_ones(tmp_path, group, dtype):
+    """Several row groups have a dictionary each, whose numbers differ."""
+    frame = pd.DataFrame({"nct_id": list("ABCDE"), "sex": pd.Series(SEXES, dtype=dtype)})
+    frame["overall_status"] = ["COMPLETED", "WITHDRAWN", "COMPLETED", "COMPLETED", "WITHDRAWN"]
+    frame["enrollment"] = pd.Series([40, None, 7, -1, 40], dtype="Int64")
+    frame.to_parquet(tmp_path / "t.parquet", row_group_size=group)
+    rows = trials.read(trials.Options(path=tmp_path / "t.parquet"))
+    assert rows.frame["sex"].fillna("?").tolist() == ["MALE", "?", "FEMALE", "?", "MALE"]
+    assert rows.frame["overall_status"].tolist() == frame["overall_status"].tolist()
+    assert rows.frame["enrollment"].fillna(0).tolist() == [40.0, 0.0, 7.0, 0.0, 40.0]
+    assert [str(rows.frame[name].dtype) for name in ("sex", "enrollment")] == ["str", "float64"]
+    assert reasons(rows) == [
+        f"{EMPTIED}sex: 'neither' is not one of all, male, female",
+        f"{EMPTIED}enrollment: '-1' is not a count of 0 or more",
+    ]
+    assert rows.rejected["row"].tolist() == [4, 4]
+
+
+def test_a_nul_byte_in_a_coded_column_costs_its_rows(tmp_path):
+    frame = pd.DataFrame({"nct_id": list("ABCDE"), "overall_status": "COMPLETED"})
+    frame["sex"] = ["ALL", "A\0", "ALL", "MALE", "A\0"]
+    frame.to_parquet(tmp_path / "t.parquet")
+    rows = trials.read(trials.Options(path=tmp_path / "t.parquet"))
+    assert rows.frame["sex"].to_dict() == {"A": "ALL", "C": "ALL", "D": "MALE"}
+    assert rows.rejected["row"].tolist() == [2, 5]
+    assert reasons(rows) == [f"{LEFT_OUT}it holds NUL bytes"] * 2
+
+
+def test_bytes_that_are_not_utf_8_in_a_coded_column_are_refused(tmp_path):
+    sexes = pa.array([b"ALL", b"\xff"]).view(pa.string())
+    table = pa.table({"nct_id": ["A", "B"], "overall_status": ["COMPLETED"] * 2, "sex": sexes})
+    pq.write_table(table, tmp_path / "t.parquet")
+    with pytest.raises(InputError, match=r"t\.parquet is not readable as Parquet: .*UTF8"):
+        trials.read(trials.Options(path=tmp_path / "t.parquet"))
+
+
+def test_parquet_without_rows_is_refused(tmp_path):
+    frame = pd.DataFrame({"nct_id": [], "overall_status": [], "sex": []}, dtype="str")
+    frame.to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(InputError, match="a header and no rows"):
+        trials.read(trials.Options(path=tmp_path / "t.parquet"))
 
 
 def test_a_csv_called_parquet_says_what_to_do(tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 import benchmark
 from benchmark.config import RunConfig, load
@@ -62,9 +63,14 @@ def test_the_notebooks_rows_are_those_with_a_title_and_a_phase(shared: Path) -> 
 
 
 def test_tfidf_on_the_criteria_reaches_the_bar_of_top_phase_1(shared: Path, tmp_path: Path) -> None:
-    config = load(CONFIGS / "top-phase-1.yaml", ["splits=official"])
+    config = yaml.safe_load((CONFIGS / "top-phase-1.yaml").read_text())
     wanted = ("always-positive", "tfidf-logreg-criteria")
-    config = config.model_copy(update={"models": [model(config, label) for label in wanted]})
+    config["models"] = [
+        model
+        for model in config["models"]
+        if model in wanted or (isinstance(model, dict) and model.get("label") in wanted)
+    ]
+    config["splits"] = "official"
     board = benchmark.run(config, out=tmp_path).leaderboard()
     scores = board.set_index(["model", "metric"])["value"]
     assert scores["tfidf-logreg-criteria", "roc_auc"] >= 0.65

@@ -128,7 +128,7 @@ def test_a_damaged_record_is_a_missing_cell(tmp_path: Path, content: str) -> Non
 @pytest.mark.parametrize("content", ["", "[]", '{"schema": 1}'])
 def test_a_damaged_plan_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "plan.json").write_text(content)
-    with pytest.raises(InputError, match="plan.json is damaged"):
+    with pytest.raises(InputError, match=r"plan\.json is damaged"):
         Store(tmp_path).plan()
 
 

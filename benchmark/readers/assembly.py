@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
@@ -162,9 +161,11 @@ def normal_ids(column: pd.Series) -> pd.Series:
 
 
 def with_ids(raw: Raw, ids: pd.Series, pattern: str = r".+") -> tuple[Raw, pd.Series]:
-    """Only the records whose id (from the series' column) is there and matches, and their ids."""
-    matches = re.compile(pattern, re.ASCII).fullmatch
-    bad = ids[[matches(id_) is None for id_ in ids.tolist()]]
+    r"""Only the records whose id (from the series' column) is there and matches, and their ids.
+
+    `pattern` is one of RE2, in which `\d` is an ASCII digit.
+    """
+    bad = ids[~strings.matching(strings.as_arrow(ids), pattern)]
     reasons = {
         int(row): f"{ids.name}: {shown(id_)} is no id" + (f" like {pattern}" if id_ else "")
         for row, id_ in zip(bad.index, bad, strict=True)
@@ -184,9 +185,10 @@ def typed(
     kinds = {column.name: column.kind for column in columns}
     index, emptied = raw.frame.index, list[Rejection]()
     series: dict[str, pd.Series] = {}
-    found = {name: strings.as_arrow(raw.frame[name]) for name in parsers}
+    found = {name: strings.stored(raw.frame[name]) for name in parsers}
     texts = [name for name, parse in parsers.items() if parse is cells.text]
-    found |= zip(texts, strings.each(strings.cleaned, [found[name] for name in texts]), strict=True)
+    plain = [strings.as_arrow(found[name]) for name in texts]
+    found |= zip(texts, strings.each(strings.cleaned, plain), strict=True)
     for name, parse in parsers.items():
         if parse is cells.text:
             series[name] = strings.as_series(found[name], index)
@@ -202,7 +204,7 @@ def typed(
 def parsed(column: pa.Array, parse: Parse, kind: Kind) -> tuple[pd.Series, dict[int, str]]:
     """The value of every cell in the type that `Column` states, and why bad ones are, by place.
 
-    `parse` is called once for each different cell.
+    The column may be coded. `parse` is called once for each different cell.
     """
     codes, unique = strings.distinct(column)
     values, reasons = _each(unique, parse)

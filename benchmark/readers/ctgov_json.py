@@ -122,7 +122,7 @@ COUNTED = {
     "n_locations": "contactsLocationsModule.locations",
 }
 
-_BLOCK = 1 << 23
+_BLOCK = 1 << 24
 _LONGEST = 1 << 28
 """Bytes of the longest single study, and of a document that cannot be cut into studies."""
 _PAGE = 1000

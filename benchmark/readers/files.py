@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from benchmark.readers import strings
 from features.errors import InputError, closest, one_line
 
+_STRINGS = (pa.string(), pa.large_string())
 LEFT_OUT, EMPTIED = "row left out: ", "cell left empty: "
 """How a reason in `Rows.rejected` starts: the row is gone, or it stays with a cell less."""
 
@@ -65,8 +66,9 @@ class Rejection(NamedTuple):
 class Raw:
     """Records as a file holds them.
 
-    `frame` has strings only, "" for missing, and is indexed by place (1 = first record). Records
-    that could not be cut into cells are in `rejected`, not in `frame`.
+    `frame` has strings only, "" for missing, and is indexed by place (1 = first record); a reader
+    may ask for coded columns of strings, see `strings.stored`. Records that could not be cut into
+    cells are in `rejected`, not in `frame`.
     """
 
     path: Path
@@ -99,15 +101,16 @@ class Raw:
             )
 
 
-def read_raw(options: FileOptions) -> Raw:
+def read_raw(options: FileOptions, *, coded: Sequence[str] = ()) -> Raw:
     """All records of a CSV or Parquet file.
 
     A record with the wrong number of cells, broken quotes or NUL bytes is left out and listed;
-    blank lines are no records. Raises `InputError` for everything that is no table.
+    blank lines are no records. The columns that `coded` names may come as coded columns (see
+    `strings`) out of Parquet. Raises `InputError` for everything that is no table.
     """
     data = read_bytes(options.path)
     if data.startswith(b"PAR1") or options.path.suffix.lower() in {".parquet", ".pq"}:
-        raw = _parquet(options.path, data)
+        raw = _parquet(options.path, data, coded)
     else:
         raw = _csv(options.path, _decode(data, options), options.delimiter)
     if not len(raw.frame) and not raw.rejected:
@@ -288,12 +291,12 @@ def _flaw(cells: list[str], expected: int) -> str:
     return f"{count} where the header has {expected}{starts}"
 
 
-def _parquet(path: Path, data: bytes) -> Raw:
+def _parquet(path: Path, data: bytes, coded: Sequence[str]) -> Raw:
     """All columns as strings."""
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(pa.BufferReader(data))
+        table = pq.read_table(pa.BufferReader(data), read_dictionary=list(coded))
         names = unique_header(path, table.column_names)
         columns = strings.each(_strings, table.columns)
     except InputError:
@@ -308,22 +311,27 @@ def _parquet(path: Path, data: bytes) -> Raw:
     index = pd.RangeIndex(1, table.num_rows + 1)
     frame = pd.DataFrame(
         {
-            name: strings.as_series(column, index)
+            name: strings.as_series(column if name in coded else strings.as_arrow(column), index)
             for name, column in zip(names, columns, strict=True)
         },
         index=index,
     )
-    nul = {int(place) + 1 for column in columns for place in strings.rows_with(column, 0)}
+    plain = [column for column in columns if not pa.types.is_dictionary(column.type)]
+    nul = {int(place) + 1 for column in plain for place in strings.rows_with(column, 0)}
     return Raw(path, frame).leave_out(dict.fromkeys(sorted(nul), "it holds NUL bytes"))
 
 
 def _strings(column: pa.ChunkedArray) -> pa.Array:
-    """Typed values as the texts of cells, see `as_cell`."""
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+    """Typed values as the texts of cells, see `as_cell`; some of them coded."""
+    if column.type in _STRINGS:
         column.validate(full=True)
         return strings.as_arrow(column)
+    if pa.types.is_dictionary(column.type) and column.type.value_type in _STRINGS:
+        column.validate(full=True)
+        array = strings.coded(column)
+        return strings.as_arrow(array) if strings.holds(array.dictionary, 0) else array
     if pa.types.is_integer(column.type) or pa.types.is_boolean(column.type):
-        return strings.as_arrow(column)
+        return strings.coded(column.dictionary_encode())
     return pa.array([as_cell(value) for value in column.to_pylist()], pa.large_string())
 
 

@@ -1,6 +1,7 @@
 """Whole columns of strings at once: the rules of `cells`, where Python a cell would be too slow.
 
-A column is an Arrow array of `large_string` without nulls: "" is missing.
+A column is an Arrow array of `large_string` without nulls: "" is missing. A coded column holds each
+different cell once and a number a row, as a `DictionaryArray`; only what says so takes one.
 """
 
 from __future__ import annotations
@@ -22,11 +23,14 @@ T = TypeVar("T")
 R = TypeVar("R")
 Bytes = npt.NDArray[np.uint8]
 Offsets = npt.NDArray[np.int64]
+Ends = tuple[npt.NDArray[np.int64], Bytes, Bytes]
 
 MARKED = ("brief_summary", "detailed_description", "eligibility_criteria", "primary_outcomes")
 """Columns in which the registry's CSV, JSON and AACT escape Markdown characters."""
 _BLOCK = 1 << 17
 """Bytes scanned at once, so that they stay in the processor's cache."""
+_ROWS = 1 << 13
+"""Rows cleaned at once, for the same reason; the parts without a flaw are not copied first."""
 _LONGEST_ARTEFACT = 4
 _THREADS = 2
 _ESCAPED = r"\\([\\<>\[\]()^&*~_#`|!+.-])"
@@ -35,20 +39,35 @@ _SPACES = " \t\n\r\x0b\x0c"
 
 def as_arrow(column: pd.Series | pa.Array | pa.ChunkedArray) -> pa.Array:
     """The column as one Arrow array, nulls as "", without a copy where that can be."""
-    found = column if isinstance(column, pa.Array | pa.ChunkedArray) else pa.array(column)
-    if isinstance(found, pa.ChunkedArray):
-        found = found.combine_chunks()
+    found = stored(column)
     if found.type != pa.large_string():
         found = found.cast(pa.large_string())
     return without_nulls(found)
+
+
+def stored(column: pd.Series | pa.Array | pa.ChunkedArray) -> pa.Array:
+    """The column as one Arrow array of the type it has, coded or not."""
+    found = column if isinstance(column, pa.Array | pa.ChunkedArray) else pa.array(column)
+    if not isinstance(found, pa.ChunkedArray):
+        return found
+    return found.chunk(0) if found.num_chunks == 1 else found.combine_chunks()
+
+
+def coded(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    """A column of any type of dictionary as a coded column of `large_string` without nulls."""
+    found = stored(column.unify_dictionaries())
+    cells_, codes = as_arrow(found.dictionary), found.indices.cast(pa.int32())
+    if codes.null_count:
+        codes = pc.fill_null(codes, len(cells_))
+        cells_ = pa.concat_arrays([cells_, pa.array([""], pa.large_string())])
+    return pa.DictionaryArray.from_arrays(codes, cells_)
 
 
 def without_nulls(array: pa.Array) -> pa.Array:
     """`array` with "" for null: the same memory where every null is empty, as it mostly is."""
     if not array.null_count:
         return array
-    empty = array.is_null().to_numpy(zero_copy_only=False)
-    if not np.diff(_offsets(array))[empty].any():
+    if (pc.sum(pc.binary_length(array)).as_py() or 0) == len(_data(array)):
         offsets, data = array.buffers()[1:]
         return pa.Array.from_buffers(
             array.type, len(array), [None, offsets, data], offset=array.offset
@@ -76,7 +95,9 @@ def ahead(work: Callable[[T], R], things: Iterable[T]) -> Iterator[tuple[T, R]]:
 
 
 def as_series(array: pa.Array, index: pd.Index) -> pd.Series:
-    """The column as pandas' `str`, sharing its memory."""
+    """The column as pandas' `str` (a coded one stays coded), sharing its memory."""
+    if isinstance(array, pa.DictionaryArray):
+        return pd.Series(pd.arrays.ArrowExtensionArray(array), index=index)
     return pd.Series(array, index=index, dtype="str")
 
 
@@ -88,9 +109,9 @@ def concatenated(frames: list[pa.Table]) -> dict[str, pa.Array]:
 
 def mapped(array: pa.Array, change: Callable[[str], str]) -> pa.Array:
     """`change` on every cell, called once for each different one."""
-    coded = array.dictionary_encode()
-    values = pa.array([change(cell) for cell in coded.dictionary.to_pylist()], pa.large_string())
-    return values.take(coded.indices)
+    codes, unique = distinct(array)
+    values = pa.array([change(cell) for cell in unique.to_pylist()], pa.large_string())
+    return values.take(pa.array(codes))
 
 
 def joined(columns: Sequence[pa.Array], between: str) -> pa.Array:
@@ -107,9 +128,9 @@ def joined(columns: Sequence[pa.Array], between: str) -> pa.Array:
 
 
 def distinct(array: pa.Array) -> tuple[npt.NDArray[np.int32], pa.Array]:
-    """Number of every cell (n,), and the different cells in the order they first come."""
-    coded = array.dictionary_encode()
-    return coded.indices.to_numpy(zero_copy_only=False), coded.dictionary
+    """Number of every cell (n,), and the different cells; of a column that may be coded."""
+    numbered = array.dictionary_encode()
+    return numbered.indices.to_numpy(zero_copy_only=False), numbered.dictionary
 
 
 def labels(array: pa.Array) -> pa.Array:
@@ -139,13 +160,24 @@ def cleaned(array: pa.Array) -> pa.Array:
     Line ends and blanks are changed for the whole column; only cells that hold another control
     character, a non-ASCII character at an end, or an artefact such as `nan` go through Python.
     """
-    if not len(array) or not len(_data(array)):
+    parts = [array[start : start + _ROWS] for start in range(0, len(array), _ROWS)]
+    done = [_cleaned(part) for part in parts]
+    if all(new is old for new, old in zip(done, parts, strict=True)):
+        return array
+    return pa.concat_arrays(done)
+
+
+def _cleaned(array: pa.Array) -> pa.Array:
+    """As `cleaned`; the array itself where nothing changes."""
+    if not holds_any(array):
         return array
     if holds(array, 0x0D):
         array = pc.replace_substring(array, "\r\n", "\n")
-    if _spaced(array):
+    ends = _ends(array)
+    if _spaced(ends):
         array = pc.ascii_trim(array, _SPACES)
-    suspects = _suspects(array)
+        ends = _ends(array)
+    suspects = _suspects(array, ends)
     if not suspects.any():
         return array
     held = array.filter(pa.array(suspects))
@@ -165,6 +197,12 @@ def unescaped(array: pa.Array) -> pa.Array:
     marked[rows] = True
     fixed = pc.replace_substring_regex(array.take(pa.array(rows)), _ESCAPED, r"\1")
     return pc.replace_with_mask(array, pa.array(marked), fixed)
+
+
+def matching(array: pa.Array, pattern: str) -> npt.NDArray[np.bool_]:
+    """Which cells match the RE2 pattern as a whole: (n,)."""
+    found = pc.match_substring_regex(array, rf"\A(?:{pattern})\z").to_numpy(zero_copy_only=False)
+    return np.asarray(found)
 
 
 def holds(array: pa.Array, byte: int) -> bool:
@@ -215,7 +253,7 @@ def _rows(array: pa.Array, places: npt.NDArray[np.int64]) -> npt.NDArray[np.int6
     return np.unique(np.searchsorted(offsets - offsets[0], places, side="right") - 1)
 
 
-def _ends(array: pa.Array) -> tuple[npt.NDArray[np.int64], Bytes, Bytes]:
+def _ends(array: pa.Array) -> Ends:
     """Places of the cells that hold something, with their first and last byte."""
     offsets, data = _offsets(array), _data(array)
     offsets = offsets - offsets[0]
@@ -223,17 +261,17 @@ def _ends(array: pa.Array) -> tuple[npt.NDArray[np.int64], Bytes, Bytes]:
     return full, data[offsets[:-1][full]], data[offsets[1:][full] - 1]
 
 
-def _spaced(array: pa.Array) -> bool:
+def _spaced(ends: Ends) -> bool:
     """Whether any cell has an ASCII blank at an end."""
-    _, first, last = _ends(array)
+    _, first, last = ends
     spaces = np.frombuffer(_SPACES.encode(), np.uint8)
     return bool(np.isin(first, spaces).any() or np.isin(last, spaces).any())
 
 
-def _suspects(array: pa.Array) -> npt.NDArray[np.bool_]:
+def _suspects(array: pa.Array, ends: Ends) -> npt.NDArray[np.bool_]:
     """Cells that `cells.text` might change, other than by line ends and ASCII blanks: (n,)."""
     suspects = np.zeros(len(array), dtype=bool)
-    full, first, last = _ends(array)
+    full, first, last = ends
     # Blanks outside ASCII start with one of four bytes and end with any above 0x7f.
     suspects[full[np.isin(first, (0xC2, 0xE1, 0xE2, 0xE3)) | (last > 0x7F)]] = True
     suspects[full[np.diff(_offsets(array))[full] <= _LONGEST_ARTEFACT]] = True
@@ -247,15 +285,10 @@ def _controls(data: Bytes) -> npt.NDArray[np.int64]:
     found = []
     for start in range(0, len(data), _BLOCK):
         block = data[start : start + _BLOCK]
-        low = block < 0x20
-        fine = np.count_nonzero(block == 0x0A)
-        if np.count_nonzero(low) > fine and np.count_nonzero(low) > fine + np.count_nonzero(
-            block == 0x09
-        ):
-            found.append(start + np.flatnonzero(low & (block != 0x0A) & (block != 0x09)))
-        if np.count_nonzero(block == 0x7F):
-            found.append(start + np.flatnonzero(block == 0x7F))
-        two = data[start : start + _BLOCK + 1]  # the first byte may end this block
-        if np.count_nonzero(pairs := (two[:-1] == 0xC2) & (two[1:] < 0xA0)):
-            found.append(start + np.flatnonzero(pairs))
+        # Least values are found fastest; bytes below 0x0B come out large, as uint8 wraps round.
+        if block.min() < 0x09 or (block - 0x0B).min() < 0x15 or (block ^ 0x7F).min() == 0:
+            low = (block < 0x20) & (block != 0x0A) & (block != 0x09)
+            found.append(start + np.flatnonzero(low | (block == 0x7F)))
+        leads = start + np.flatnonzero(block == 0xC2)
+        found.append(leads[data.take(leads + 1, mode="clip") < 0xA0])
     return np.concatenate(found) if found else _NONE

@@ -16,6 +16,8 @@ __all__ = ["FORMATS", "difference_table", "render", "write"]
 
 def _csv(board: Board) -> str:
     frame = board.rows.copy()
+    for name in frame.columns[frame.dtypes == "str"]:  # no formula for a spreadsheet
+        frame[name] = frame[name].str.replace(r"^([=+\-@\t\r])", r"'\1", regex=True)
     frame["seeds"] = frame["seeds"].map(lambda seeds: " ".join(map(str, seeds)))
     return str(frame.to_csv(index=False)).rstrip("\n")
 

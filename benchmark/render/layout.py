@@ -14,6 +14,7 @@ from benchmark.metrics import label_of, metric_of
 Style = Literal["plain", "floor", "ceiling", "unranked"]
 
 _PAGE = 86
+_FEW_GROUPS = 10
 """Characters that columns of models may take: 120 less a label of 16 and its counts."""
 
 SHORT = {
@@ -214,9 +215,11 @@ def _title(group: Mapping[str, Any], lead: pd.DataFrame) -> str:
         "" if pd.isna(first["prevalence"]) else f", {first['prevalence']:.1%} {first['positive']}"
     )
     seeds = sorted({seed for seeds in lead["seeds"] for seed in seeds})
+    grouped = "" if pd.isna(first["n_groups"]) else f" in {first['n_groups']:.0f} groups"
+    excluded = f", {first['n_excluded']:,} rows in no part" if first["n_excluded"] else ""
     return (
         f"{group['task']} · {group['split']} split · {first['n_train']:,} train and "
-        f"{first['n_test']:,} test rows{share} · as of {group['as_of']} · "
+        f"{first['n_test']:,} test rows{grouped}{share}{excluded} · as of {group['as_of']} · "
         f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
     )
 
@@ -227,6 +230,7 @@ def _notes(board: Board, leads: Sequence[str]) -> tuple[str, ...]:
         f"Ranked by {' or '.join(map(metric_title, leads))}; [..] is its 95 % interval (1,000 "
         "paired bootstrap draws of the test rows, the same draws for every model). tie: models "
         "with one letter can't be told from the letter's first model on these rows.",
+        *_group_notes(board),
         *_metric_notes(board),
     ]
     flags = board.rows
@@ -242,9 +246,32 @@ def _notes(board: Board, leads: Sequence[str]) -> tuple[str, ...]:
     notes.append(
         "fit s: seconds for features and fit, embeddings from the cache at their first cost."
     )
+    notes += _read_notes(board)
     if board.gaps:
         notes.append("Not in the table: " + "; ".join(board.gaps))
     return tuple(notes)
+
+
+def _group_notes(board: Board) -> list[str]:
+    """That draws take whole groups, and that few groups make intervals too narrow."""
+    sizes = board.rows["n_groups"].dropna()
+    if sizes.empty:
+        return []
+    few = " Intervals from so few groups are too narrow." if sizes.min() < _FEW_GROUPS else ""
+    return [f"In the group split the draws take whole groups.{few}"]
+
+
+def _read_notes(board: Board) -> list[str]:
+    """What happened to rows before the split, where any were lost."""
+    read = board.read
+    lost = {
+        "left out by `where`": read.get("filtered", 0),
+        "without a value that `require` asks for": read.get("incomplete", 0),
+    }
+    parts = [f"{count:,} {why}" for why, count in lost.items() if count]
+    if read.get("rejected", 0):
+        parts.append(f"{read['rejected']:,} rows or cells rejected (rejected.csv lists them)")
+    return [f"Of {read['read']:,} rows read: {'; '.join(parts)}."] if parts else []
 
 
 def _metric_notes(board: Board) -> list[str]:
@@ -309,7 +336,10 @@ def difference_table(frame: pd.DataFrame) -> Sheet:
         numeric=(False, False, False, *[True] * 5),
         rows=rows,
         styles=tuple("plain" for _ in rows),
-        notes=("Paired bootstrap over the test rows, 1,000 draws; p is two-sided and unadjusted.",),
+        notes=(
+            "Paired bootstrap over the test rows, 1,000 draws; p is two-sided, unadjusted, and "
+            "counts one draw more in each tail, so at the edge the interval decides.",
+        ),
     )
 
 
