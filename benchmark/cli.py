@@ -101,6 +101,11 @@ def status(folder: Folder) -> None:
     counts = frame["state"].value_counts()
     total = ", ".join(f"{counts.get(state, 0)} {state}" for state in ("done", "failed", "missing"))
     typer.echo(f"{len(frame)} cells: {total}")
+    others = (
+        sum(1 for _ in folder.glob("*/*/*/*/record.json")) - (frame["state"] != "missing").sum()
+    )
+    if others > 0:
+        typer.echo(f"{others} results of other settings or earlier code are in the folder too")
     for row in frame[frame["state"] != "done"].itertuples():
         why = f": {one_line(row.error, 300)}" if row.error else ""
         what = f"{row.task} {row.split} seed {row.seed} {row.model} {row.inputs}"

@@ -149,7 +149,7 @@ def test_the_positive_class_is_spelled_as_in_the_file(values, positive, expected
 @pytest.mark.parametrize(
     ("values", "positive", "message"),
     [
-        (["good", "bad"], None, "has the values 'bad', 'good'.*set `positive: bad`"),
+        (["good", "bad"], None, "has the values 'bad', 'good'.*set `positive: \"bad\"`"),
         (["0", "true"], None, "has the values '0', 'true'"),
         (["good", "bad"], "evil", "positive 'evil'.*it has 2: 'bad', 'good'"),
         (["x", "y", "z"], "x", "it has 3: 'x', 'y', 'z'"),
@@ -296,3 +296,8 @@ def test_labels_that_cannot_be_are_refused(tmp_path, declared, said):
 def test_a_label_column_that_the_file_lacks_is_named(tmp_path):
     with pytest.raises(InputError, match="has no column 'd'"):
         table.read(simple(tmp_path, LABELLED, target=["a", "d"]))
+
+
+@pytest.mark.parametrize(("positive", "name"), [(True, "yes"), (False, "no")])
+def test_yaml_booleans_mean_yes_and_no(positive: bool, name: str) -> None:
+    assert table.positive_class("outcome", ["no", "yes"], positive) == name

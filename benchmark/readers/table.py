@@ -227,6 +227,8 @@ def positive_class(
     if positive is not None:
         hits = [value for value in classes if value == as_cell(positive)]
         hits = hits or [value for value in classes if _plain(value) == _plain(as_cell(positive))]
+        if isinstance(positive, bool):  # what YAML makes of yes and no
+            hits = hits or [v for v in classes if v.lower() == ("yes" if positive else "no")]
         if len(classes) > 2 or (len(classes) == 2 and len(hits) != 1):
             raise InputError(
                 f"positive {as_cell(positive)!r} for target {target!r}",
@@ -245,7 +247,7 @@ def positive_class(
     raise InputError(
         f"target {target!r} has the values {listed}",
         "to know which of them is positive",
-        f"set `positive: {sorted(classes)[0]}` or the other",
+        f'set `positive: "{one_line(sorted(classes)[0], 40)}"` or the other',
     )
 
 
