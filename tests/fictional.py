@@ -116,7 +116,6 @@ ROW = {
     "max_age": 65.0,
     "number_of_arms": 2.0,
     "enrollment": 40.0,
-    "enrollment_planned": 40.0,
     "enrollment_type": "ESTIMATED",
     "start_date": pd.Timestamp(2013, 2, 1),
     "start_date_type": "ESTIMATED",

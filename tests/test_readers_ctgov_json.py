@@ -130,7 +130,6 @@ def test_an_observational_study_without_locations_has_neither_phase_nor_places(t
     assert (row["observational_model"], row["time_perspective"]) == ("COHORT", "PROSPECTIVE")
     assert row["enrollment"] == 7.0
     assert not {"phases", "countries", "n_locations", "number_of_arms"} & set(row.index)
-    assert "enrollment_planned" not in row.index  # an actual count is no plan
 
 
 def test_items_that_lack_a_part_or_every_part_leave_the_others_in_place(tmp_path):

@@ -57,7 +57,7 @@ def test_one_study_gives_the_same_row_in_csv_json_xml_and_aact(tmp_path):
         "csv": {
             "official_title", "detailed_description", "eligibility_criteria", "keywords",
             "healthy_volunteers", "has_dmc", "fda_regulated_drug", "min_age", "max_age",
-            "number_of_arms", "enrollment_type", "enrollment_planned", "start_date_type",
+            "number_of_arms", "enrollment_type", "start_date_type",
             "completion_date_type",
         },
     }  # fmt: skip

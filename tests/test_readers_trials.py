@@ -126,20 +126,12 @@ def test_a_third_of_bad_rows_passes_and_most_do_not(tmp_path):
         read(tmp_path, *["x,y"] * 11, *PLENTY)
 
 
-def test_an_estimated_enrollment_is_a_plan_and_an_actual_one_is_not(tmp_path):
-    header = "nct_id,overall_status,enrollment,enrollment_type,enrollment_planned"
-    rows = read(
-        tmp_path,
-        "N1,COMPLETED,40,Anticipated,",
-        "N2,COMPLETED,41,ACTUAL,",
-        "N3,COMPLETED,42,ESTIMATED,50",
-        "N4,COMPLETED,-1,ESTIMATED,",
-        header=header,
-    )
-    planned = rows.frame["enrollment_planned"]
-    assert planned.dropna().to_dict() == {"N1": 40.0, "N3": 50.0}
-    without = read(tmp_path, "N1,COMPLETED,40,ACTUAL", header=header.rpartition(",")[0])
-    assert "enrollment_planned" not in without.frame
+def test_an_estimated_enrollment_is_not_taken_for_the_plan_at_registration(tmp_path):
+    # of a trial that ended, only its end tells whether the count stayed an estimate
+    header = "nct_id,overall_status,enrollment,enrollment_type"
+    rows = read(tmp_path, "N1,COMPLETED,40,ESTIMATED", header=header)
+    assert "enrollment_planned" not in rows.frame
+    assert [column.name for column in rows.columns if column.known_at == "registration"] == []
 
 
 def test_identical_rows_are_read_once(tmp_path):
@@ -417,7 +409,8 @@ def test_the_shared_trials_are_read_whole():
     assert len(rows.frame) + left_out.sum() == 7918
     assert rows.frame["overall_status"].value_counts()["COMPLETED"] == 6740
     assert {column.name for column in rows.columns} == {column.name for column in COLUMNS} - {
-        "age_groups"
+        "age_groups",
+        "enrollment_planned",
     }
     assert (rows.frame["has_dmc"].dropna().isin(["true", "false"])).all()
     assert rows.frame["start_date"].notna().all()

@@ -122,8 +122,6 @@ def assemble(
         parsers |= {name: parse for name, parse in own.items() if name in raw.frame}
     raw, ids = with_ids(raw, normal_ids(raw.frame[ID]), id_pattern)
     frame, emptied = typed(raw, columns, parsers, ids)
-    frame = with_planned(frame)
-    columns = tuple(column for column in COLUMNS if column.name in frame)
     raw, frame = without_doubles(raw, frame, ids, date_column="last_update_posted")
     return Rows(
         frame.set_axis(pd.Index(ids[frame.index], name=ID)),
@@ -132,20 +130,6 @@ def assemble(
         group=GROUP if GROUP in frame else None,
         date=DATE if DATE in frame else None,
     )
-
-
-def with_planned(frame: pd.DataFrame) -> pd.DataFrame:
-    """`enrollment_planned` filled in where `enrollment` is an estimate, and so a plan.
-
-    The column is made where any row has one. Beware: whether a count still is an
-    estimate when a trial has ended is itself known after its end alone.
-    """
-    if "enrollment" not in frame or "enrollment_type" not in frame:
-        return frame
-    planned = frame["enrollment"].where(frame["enrollment_type"] == "ESTIMATED")
-    if "enrollment_planned" in frame:
-        planned = frame["enrollment_planned"].fillna(planned)
-    return frame.assign(enrollment_planned=planned) if planned.notna().any() else frame
 
 
 def normal_id(cell: str) -> str:

@@ -2,7 +2,9 @@
 
 Names follow the API v2 of ClinicalTrials.gov in snake case; values follow its spelling
 (`COMPLETED`, `PHASE1|PHASE2`). Ages are in years, dates are days (a month counts as its first).
-A reader fills what its format has; columns a file lacks are left out, not invented.
+A reader fills what its format has; columns a file lacks are left out, not invented. So
+`enrollment_planned` is there only where a source keeps the plan itself: an `enrollment` that is
+still ESTIMATED when a trial has ended was never replaced, which is known after its end alone.
 """
 
 from __future__ import annotations
