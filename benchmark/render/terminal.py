@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 from collections.abc import Sequence
 
@@ -29,7 +30,7 @@ def terminal(sheets: Sequence[Sheet]) -> str:
     for sheet in sheets:
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
         for name, right in zip(sheet.header, sheet.numeric, strict=True):
-            header = Text(name.replace(" [", "\n[").replace("@", "\n@"))
+            header = Text(re.sub(r"(?<=AP) (?=\w)| (?=\[)|(?=@)", "\n", name))
             # a cut name would be a wrong name; numbers must stay on one line
             table.add_column(
                 header, justify="right" if right else "left", no_wrap=right, overflow="fold"
