@@ -33,7 +33,10 @@ def terminal(sheets: Sequence[Sheet]) -> str:
             header = Text(re.sub(r"(?<=AP) (?=\w)| (?=\[)|(?=@)", "\n", name))
             # a cut name would be a wrong name; numbers must stay on one line
             table.add_column(
-                header, justify="right" if right else "left", no_wrap=right, overflow="fold"
+                header,
+                justify="right" if right else "left",
+                no_wrap=right or name == "label",
+                overflow="fold",
             )
         for row, style in zip(sheet.rows, sheet.styles, strict=True):
             table.add_row(*(Text(cell) for cell in row), style=_STYLES[style])
