@@ -13,7 +13,7 @@ from benchmark.metrics import label_of, metric_of
 
 Style = Literal["plain", "floor", "ceiling", "unranked"]
 
-_PAGE = 86
+_PAGE = 80
 _FEW_GROUPS = 10
 """Characters that columns of models may take: 120 less a label of 16 and its counts."""
 
