@@ -83,18 +83,13 @@ def weights(
 def interval(values: Floats, *, level: float = 0.95) -> tuple[float, float]:
     """Percentile interval of one metric's draws; undefined draws (NaN) are left out.
 
-    NaN twice where no draw is defined; see `undefined_share`.
+    NaN twice where no draw is defined.
     """
     defined = values[~np.isnan(values)]
     if len(defined) == 0:
         return float("nan"), float("nan")
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
-
-
-def undefined_share(values: Floats) -> float:
-    """Share of the draws for which the metric has no value."""
-    return float(np.isnan(values).mean())
 
 
 def paired_difference(a: Floats, b: Floats, *, level: float = 0.95) -> tuple[float, float, float]:

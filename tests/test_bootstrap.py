@@ -10,7 +10,6 @@ from benchmark.bootstrap import (
     interval,
     mean_over_seeds,
     paired_difference,
-    undefined_share,
     union_weights,
     weights,
 )
@@ -125,10 +124,9 @@ def test_the_interval_cuts_two_and_a_half_percent_at_each_end():
     assert interval(np.arange(1001.0), level=0.9) == pytest.approx((50, 950))
 
 
-def test_undefined_draws_are_left_out_and_their_share_is_told():
+def test_undefined_draws_are_left_out():
     draws = np.append(np.arange(1001.0), [np.nan] * 1001)
     assert interval(draws) == pytest.approx((25, 975))
-    assert undefined_share(draws) == 0.5
     assert all(math.isnan(end) for end in interval(np.full(3, np.nan)))
 
 
