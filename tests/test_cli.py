@@ -9,28 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from benchmark.cli import main
 from features.errors import InputError
 from models import MODELS
-
-
-def command(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object
-) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of one call."""
-    monkeypatch.setattr(sys, "argv", ["trialmark", *map(str, words)])
-    try:
-        main()
-        code = 0
-    except SystemExit as stop:
-        code = int(stop.code or 0)
-    out = capsys.readouterr()
-    return code, out.out, out.err
-
-
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
-    return lambda *words: command(capsys, monkeypatch, *words)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import pandas as pd
 import pytest
 from server import PubMed, Registry, serving, study
 
-from benchmark.cli import main
 from benchmark.dataset import Rows
 from benchmark.importing import import_files, origins, read_parts, stored_provenance
 from benchmark.readers import articles, ctgov_csv, medline, synthetic, top, trials
@@ -303,21 +301,6 @@ def test_a_file_that_was_not_imported_has_no_provenance(tmp_path: Path) -> None:
 
 
 # the command line
-
-
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
-    def command(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["trialmark", *map(str, words)])
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        out = capsys.readouterr()
-        return code, out.out, out.err
-
-    return command
 
 
 def test_data_import_prints_the_counts(call: Any, csvs: tuple[Path, Path], tmp_path: Path) -> None:
