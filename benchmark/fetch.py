@@ -23,7 +23,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from benchmark.receipts import version
+from benchmark.receipts import json_bytes, version
 from features.errors import InputError, one_line
 
 if TYPE_CHECKING:
@@ -324,11 +324,6 @@ class Partial:
 def manifest_path(out: Path) -> Path:
     """Where the manifest of a downloaded file stands."""
     return out.with_name(out.name + ".manifest.json")
-
-
-def json_bytes(value: Mapping[str, Any]) -> bytes:
-    """Indented JSON that ends in a newline."""
-    return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
 
 
 def _packed(chunks: Iterable[bytes]) -> Iterator[bytes]:

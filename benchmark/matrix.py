@@ -22,8 +22,9 @@ from benchmark.executor import EXECUTORS, Silent, Watcher, Workload
 from benchmark.leaderboard import Board, compare, leaderboard
 from benchmark.metrics import metric_names
 from benchmark.readers import READERS
+from benchmark.receipts import json_bytes
 from benchmark.splits import Split, make_split
-from benchmark.store import PLAN, Store, json_bytes
+from benchmark.store import PLAN, Store
 from benchmark.tasks import class_counts, labelled, narrowed
 from features.columns import Column, KnownAt
 from features.errors import InputError, unknown_name

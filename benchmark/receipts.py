@@ -8,7 +8,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,11 @@ REPORTED = (
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no spaces: equal values, equal text."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def json_bytes(value: Mapping[str, Any]) -> bytes:
+    """Indented JSON that ends in a newline."""
+    return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
 
 
 def sha256(data: bytes) -> str:

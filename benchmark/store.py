@@ -20,7 +20,7 @@ import pandas as pd
 import psutil
 
 from benchmark.cells import SCHEMA, Cell, Result
-from benchmark.receipts import sha256
+from benchmark.receipts import json_bytes, sha256
 from benchmark.splits import Split
 from features.errors import InputError
 
@@ -160,11 +160,6 @@ def slug(name: str) -> str:
     """`name` as a folder's name: letters, digits, `.`, `_` and `-` only, never `.` or `..`."""
     safe = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-")
     return safe if safe else sha256(name.encode())[:8]
-
-
-def json_bytes(value: Mapping[str, Any]) -> bytes:
-    """Indented JSON that ends in a newline."""
-    return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
 
 
 def parquet_bytes(frame: pd.DataFrame) -> bytes:

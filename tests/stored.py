@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.receipts import sha256
-from benchmark.store import Store, json_bytes, parquet_bytes
+from benchmark.receipts import json_bytes, sha256
+from benchmark.store import Store, parquet_bytes
 
 
 def store_cell(root: Path, path: str, record: dict[str, Any], frame: pd.DataFrame) -> None:
