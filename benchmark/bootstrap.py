@@ -16,33 +16,51 @@ import numpy.typing as npt
 import pandas as pd
 
 from features.errors import InputError
-from models.base import Floats
+from models.base import Floats, Ints
 
 Counts = npt.NDArray[np.uint16]
+DRAWS = 1000
+"""Draws of a board; more where many p values are adjusted for their number."""
 
 
 @dataclass(frozen=True)
 class UnionWeights:
-    """Counts of draws over all rows that any seed tests: (draws, ids), ids sorted and unique."""
+    """Counts of draws over all rows that any seed tests: (draws, ids), ids sorted and unique.
+
+    `unit`, (ids,), numbers what is drawn: the rows, or their groups.
+    """
 
     ids: pd.Index
     counts: Counts
+    unit: Ints
+
+    @property
+    def units(self) -> int:
+        """How many rows or groups there are to draw."""
+        return int(self.unit.max()) + 1
 
     def of(self, ids: Sequence[str] | pd.Index) -> Counts:
         """The columns of `ids` in their order, (draws, len(ids)); `InputError` for a strange id."""
+        return self.counts[:, self._places(ids)]
+
+    def unit_of(self, ids: Sequence[str] | pd.Index) -> Ints:
+        """The unit of each id, (len(ids),); `InputError` for a strange id."""
+        return self.unit[self._places(ids)]
+
+    def _places(self, ids: Sequence[str] | pd.Index) -> Ints:
         wanted = pd.Index(ids)
         places = self.ids.get_indexer(wanted)
         if (places < 0).any():
             strange = wanted[places < 0][0]
             raise InputError(f"id {strange!r}", "an id of the union the weights were drawn for")
-        return self.counts[:, places]
+        return np.asarray(places, np.int64)
 
 
 def union_weights(
     ids: Sequence[Sequence[str] | pd.Index],
     *,
     seed_text: str,
-    draws: int = 1000,
+    draws: int = DRAWS,
     groups: Sequence[Sequence[str | None] | pd.Series] | None = None,
 ) -> UnionWeights:
     """Draws over the union of several seeds' test rows.
@@ -61,16 +79,16 @@ def union_weights(
         clash = table["id"][table["id"].duplicated()].iloc[0]
         raise InputError(f"row {clash!r} in two groups", "one group a row")
     # Numbered over sorted ids: the same rows in another order give the same draws.
-    unit = pd.factorize(table["group"])[0]
+    unit = np.asarray(pd.factorize(table["group"])[0], np.int64)
     counts = _counts(int(unit.max()) + 1, draws=draws, seed_text=seed_text)
-    return UnionWeights(pd.Index(table["id"]), counts[:, unit])
+    return UnionWeights(pd.Index(table["id"]), counts[:, unit], unit)
 
 
 def weights(
     ids: Sequence[str] | pd.Index,
     *,
     seed_text: str,
-    draws: int = 1000,
+    draws: int = DRAWS,
     groups: Sequence[str | None] | pd.Series | None = None,
 ) -> Counts:
     """Counts of one set of rows, (draws, len(ids)), in the order of `ids`; see `union_weights`."""
@@ -90,6 +108,12 @@ def interval(values: Floats, *, level: float = 0.95) -> tuple[float, float]:
         return float("nan"), float("nan")
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def standard_error(values: Floats) -> float:
+    """Standard deviation of the draws, undefined ones left out; NaN for fewer than two."""
+    defined = values[~np.isnan(values)]
+    return float(np.std(defined, ddof=1)) if len(defined) > 1 else float("nan")
 
 
 def paired_difference(a: Floats, b: Floats, *, level: float = 0.95) -> tuple[float, float, float]:

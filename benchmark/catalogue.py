@@ -1,17 +1,18 @@
-"""What a config can name, each with one line about it."""
+"""What a config or a command can name, each with one line about it."""
 
 from __future__ import annotations
 
 import importlib
 from typing import Literal
 
+from benchmark import published
 from benchmark.metrics import METRICS
 from benchmark.readers import READERS
 from benchmark.splits import SPLITS
 from benchmark.tasks import TASKS
 from models import MODELS, model_class
 
-What = Literal["models", "tasks", "splits", "metrics", "readers"]
+What = Literal["models", "tasks", "splits", "metrics", "readers", "claims"]
 
 
 def catalogue(what: What) -> dict[str, str]:
@@ -24,6 +25,8 @@ def catalogue(what: What) -> dict[str, str]:
         return {name: _first_line(split) for name, split in SPLITS.items()}
     if what == "metrics":
         return {name: metric.about for name, metric in METRICS.items()}
+    if what == "claims":
+        return {name: published.about(name) for name in published.names()}
     modules = {name: importlib.import_module(path) for name, path in READERS.items()}
     return {
         name: _first_line(module).removeprefix(f"Reader `{name}`: ")

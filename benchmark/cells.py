@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from benchmark import receipts
 from benchmark.dataset import Dataset
+from benchmark.history import with_history
 from benchmark.splits import Split
-from benchmark.tasks import class_counts
 from features.checkpoints import fetch, files_sha256, resolve
 from features.columns import Columns, Inputs, KnownAt
 from features.errors import InputError
 from models import build, check_params, model_class
-from models.base import Context, Floats, Ints, Model, Timer
+from models import libraries as model_libraries
+from models.base import Context
+from models.calibration import Method
 
-SCHEMA = 1
+SCHEMA = 2
 CEILING = "ceiling"
 """The row of a generator's true probabilities; no model of the registry has this name."""
+BLEND = "blend"
+"""The model that is made of other cells' predictions instead of rows."""
+REDACTED = ", redacted"
+"""What the as-of level of a table of redacted texts ends with."""
 WEIGHTS = ("checkpoint", "encoder")
 """Parameters that name pre-trained weights."""
 TEXT_LIBRARIES = {
@@ -40,7 +43,9 @@ class Cell:
     `columns` are the names a model may see, `weights` the sha256 of the pre-trained checkpoint it
     starts from (settings and tokenizer included), `libraries` the versions of the libraries behind
     it. `device` and `threads` are those of torch, which rounds differently by both; None where it
-    is not used.
+    is not used. `tune` is the budget and the parameters that are searched (`free`), None for a
+    model as it is. `members` are the cells that a blend mixes: their names and folders, which
+    end in their keys. `redact` says that statements of the outcome were taken out of the texts.
     """
 
     task: str
@@ -59,6 +64,12 @@ class Cell:
     threads: int | None
     libraries: Mapping[str, str | None]
     code: str
+    tune: Mapping[str, Any] | None = None
+    refit: bool = False
+    calibrate: Method | None = None
+    explain: Mapping[str, Any] | None = None
+    members: Mapping[str, str] = field(default_factory=dict)
+    redact: bool = False
 
     @cached_property
     def key(self) -> str:
@@ -73,28 +84,49 @@ class Cell:
         return receipts.sha256(receipts.canonical_json(content).encode())
 
     @property
+    def level(self) -> str:
+        """The as-of level in tables: `registration`, or `registration, redacted`."""
+        return f"{self.as_of}{REDACTED}" if self.redact else self.as_of
+
+    @property
     def name(self) -> str:
         """What a progress line shows."""
-        where = f"{self.task} {self.split} as of {self.as_of} seed {self.seed}"
+        where = f"{self.task} {self.split} as of {self.level} seed {self.seed}"
         return f"{where} {self.label} {self.inputs}"
 
 
 @dataclass(frozen=True)
 class Result:
-    """A cell's record (JSON values) and its predictions, None where it failed."""
+    """What came of a cell: its record (JSON values) and, unless it failed, its predictions.
+
+    `explanation` holds JSON values too; `texts` (columns id, field, text) those texts of the data
+    that its examples quote, kept apart from what may be published.
+    """
 
     record: dict[str, Any]
     predictions: pd.DataFrame | None
+    explanation: dict[str, Any] | None = None
+    texts: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """A registered model (or `CEILING`), its name in tables, its inputs and checked parameters."""
+    """A registered model (or `CEILING`), its name in tables, its inputs and checked parameters.
+
+    `given` names the parameters that the config states and tuning leaves alone; for the rest see
+    `Cell`.
+    """
 
     model: str
     label: str
     inputs: Inputs
     params: Mapping[str, Any]
+    given: frozenset[str] = frozenset()
+    tune: Mapping[str, Any] | None = None
+    refit: bool = False
+    calibrate: Method | None = None
+    explain: Mapping[str, Any] | None = None
+    members: Mapping[str, str] = field(default_factory=dict)
 
 
 def make_cell(
@@ -105,20 +137,25 @@ def make_cell(
     as_of: KnownAt,
     choice: ModelChoice,
     context: Context,
+    redact: bool = False,
 ) -> Cell:
-    """The cell of these choices.
+    """The cell of these choices; `redact` says that the texts of `data` are redacted.
 
     Raises `InputError` where the inputs have no column at all, or the model refuses its
     parameters for these columns or this target.
     """
-    columns = data.inputs(choice.inputs, as_of)
+    fingerprint, data = data.fingerprint, with_history(data, split)
+    learns = choice.model not in (CEILING, BLEND)
+    columns = Columns() if choice.model == BLEND else data.inputs(choice.inputs, as_of)
     libraries: Mapping[str, str | None] = {}
-    if choice.model != CEILING:
+    tune = None
+    if learns:
         _check_columns(columns, choice, as_of)
         params = check_params(choice.model, choice.params)
         build(choice.model, params, columns=columns, target=data.target, context=context)
-        names = set(model_class(choice.model).libraries)
-        libraries = receipts.versions(names if columns.text else names - TEXT_LIBRARIES)
+        behind = model_libraries(choice.model, params)
+        libraries = {n: v for n, v in behind.items() if columns.text or n not in TEXT_LIBRARIES}
+        tune = _searching(choice, columns, data)
     uses_torch = "torch" in libraries
     return Cell(
         task=data.task,
@@ -129,15 +166,30 @@ def make_cell(
         inputs=choice.inputs,
         as_of=as_of,
         params=choice.params,
+        tune=tune,
+        refit=choice.refit and learns and not model_class(choice.model).is_floor,
+        calibrate=choice.calibrate,
+        explain=choice.explain if learns else None,
+        members=choice.members,
+        redact=redact,
         columns=columns.names,
         split_hash=split.hash,
-        dataset_fingerprint=data.fingerprint,
+        dataset_fingerprint=fingerprint,
         weights=_weights(choice.params) if columns.text else None,
         device=context.device if uses_torch else None,
         threads=context.threads if uses_torch else None,
-        libraries=libraries,
-        code=receipts.code_version(),
+        libraries={**libraries, **(receipts.versions({"optuna"}) if tune else {})},
+        code=receipts.code_version(tuned=tune is not None),
     )
+
+
+def _searching(choice: ModelChoice, columns: Columns, data: Dataset) -> Mapping[str, Any] | None:
+    """The tuning budget with the names to search, None where there is nothing to search."""
+    if choice.tune is None:
+        return None
+    space = model_class(choice.model).space(columns, data.target)
+    free = sorted(set(space) - choice.given)
+    return {**choice.tune, "free": free} if free else None
 
 
 def _check_columns(columns: Columns, choice: ModelChoice, as_of: KnownAt) -> None:
@@ -161,142 +213,3 @@ def _weights(params: Mapping[str, Any]) -> str | None:
             folder = fetch(resolve(params[name], params.get("revision"))).folder
             return None if folder is None else files_sha256(folder)
     return None
-
-
-def run_cell(cell: Cell, data: Dataset, split: Split, context: Context) -> Result:
-    """Fit and predict one cell. An error inside becomes a record with status `failed`."""
-    receipts.reset_peak_memory()
-    started = datetime.now(UTC)
-    record: dict[str, Any] = {"schema": SCHEMA, "key": cell.key, "cell": asdict(cell)}
-    try:
-        record |= _opening(cell, data, split, context)
-        predictions, outcome = _fit_predict(cell, data, split, context)
-        receipts.canonical_json(outcome)  # a note that is no JSON is the model's fault
-    except Exception as error:  # a failing model must not stop the others
-        predictions, outcome = None, {"status": "failed", "error": _described(error)}
-    record |= outcome
-    record["peak_memory_mb"] = receipts.peak_memory_mb()
-    record["started"] = started.isoformat(timespec="seconds")
-    record["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
-    return Result(record, predictions)
-
-
-def died(cell: Cell) -> dict[str, Any]:
-    """The record of a cell whose process died, so that nothing is known but that."""
-    message = "the worker process died: it was killed, or ran out of memory"
-    error = {"class": "WorkerDied", "message": message, "traceback": ""}
-    opening = {"schema": SCHEMA, "key": cell.key, "cell": asdict(cell)}
-    return {**opening, "status": "failed", "error": error}
-
-
-def _opening(cell: Cell, data: Dataset, split: Split, context: Context) -> dict[str, Any]:
-    _, y_test = data.take(split.test)
-    return {
-        "target": asdict(data.target),
-        "is_floor": cell.model != CEILING and model_class(cell.model).is_floor,
-        "is_ceiling": cell.model == CEILING,
-        "rows": {
-            "train": len(split.train),
-            "valid": len(split.valid),
-            "test": len(split.test),
-            "excluded": split.excluded,
-            "test_classes": class_counts(data.target, y_test),
-        },
-        "device": context.device,
-        "device_name": receipts.device_name(context.device),
-        "threads": context.threads,
-        "environment": receipts.environment(),
-        "git": receipts.git_state(),
-    }
-
-
-def _fit_predict(
-    cell: Cell, data: Dataset, split: Split, context: Context
-) -> tuple[pd.DataFrame, dict[str, Any]]:
-    from threadpoolctl import threadpool_limits
-
-    context = replace(context, seed=cell.seed, timer=Timer())
-    if cell.model == CEILING:
-        frame = predictions_frame(data, split, _true_probabilities(cell, data, split))
-        return frame, {"status": "done", "seconds": {}, "notes": {}}
-    columns = data.inputs(cell.inputs, cell.as_of)
-    params = check_params(cell.model, cell.params)
-    model = build(cell.model, params, columns=columns, target=data.target, context=context)
-    with threadpool_limits(limits=context.threads):
-        probabilities, seconds = _timed(model, data, split, columns, context.timer)
-    frame = predictions_frame(data, split, probabilities)
-    return frame, {"status": "done", "seconds": seconds, "notes": model.notes}
-
-
-def _timed(
-    model: Model, data: Dataset, split: Split, columns: Columns, timer: Timer
-) -> tuple[dict[str, Floats], dict[str, float]]:
-    """Fit, then predict valid and test; seconds by phase.
-
-    `features` is the part of the fit that turned columns into numbers, `predict` is all it takes
-    for the test rows, their features included. Both count what a cache spared at its first cost;
-    `spared` says how much of them that is.
-    """
-    names = list(columns.names)
-    (X_train, y_train), (X_valid, y_valid), (X_test, _) = (
-        data.take(ids) for ids in (split.train, split.valid, split.test)
-    )
-    with timer("whole fit"):
-        model.fit(X_train[names], y_train, (X_valid[names], y_valid))
-    features, spared = timer.seconds["features"], timer.seconds["spared"]
-    with timer("predict"):
-        test = model.predict_proba(X_test[names])
-    spared_later = timer.seconds["spared"] - spared
-    valid = model.predict_proba(X_valid[names])
-    seconds = {
-        "features": features + spared,
-        "fit": timer.seconds["whole fit"] - features,
-        "predict": timer.seconds["predict"] + spared_later,
-        "spared": spared + spared_later,
-    }
-    return {"valid": valid, "test": test}, {k: round(v, 4) for k, v in seconds.items()}
-
-
-def _true_probabilities(cell: Cell, data: Dataset, split: Split) -> dict[str, Floats]:
-    rows = {part: data.X.index.get_indexer(getattr(split, part)) for part in ("valid", "test")}
-    return {part: data.oracle[cell.as_of][index] for part, index in rows.items()}
-
-
-def predictions_frame(
-    data: Dataset, split: Split, probabilities: Mapping[str, Floats]
-) -> pd.DataFrame:
-    """Columns id, part, y (or y_<label> for multi-label) and p_<class>; valid rows, then test."""
-    parts = []
-    for part, p in probabilities.items():
-        ids = getattr(split, part)
-        _, y = data.take(ids)
-        _check_probabilities(p, len(ids), data)
-        frame = pd.DataFrame({"id": ids.astype(str), "part": part})
-        parts.append(pd.concat([frame, _truth(data, y), _named(p, "p", data)], axis=1))
-    return pd.concat(parts, ignore_index=True)
-
-
-def _truth(data: Dataset, y: Ints) -> pd.DataFrame:
-    return _named(y, "y", data) if y.ndim == 2 else pd.DataFrame({"y": y})
-
-
-def _named(values: np.ndarray, prefix: str, data: Dataset) -> pd.DataFrame:
-    return pd.DataFrame(values, columns=[f"{prefix}_{name}" for name in data.target.classes])
-
-
-def _check_probabilities(p: Floats, n: int, data: Dataset) -> None:
-    k = len(data.target.classes)
-    if p.shape != (n, k):
-        raise ValueError(f"probabilities of shape {p.shape}; expected {(n, k)}")
-    if not np.isfinite(p).all() or p.min() < 0 or p.max() > 1 + 1e-9:
-        raise ValueError("probabilities that are not between 0 and 1")
-    if data.target.kind != "multilabel" and np.abs(p.sum(axis=1) - 1).max() > 1e-6:
-        raise ValueError("probabilities whose rows do not sum to 1")
-
-
-def _described(error: Exception) -> dict[str, str]:
-    return {
-        "class": type(error).__name__,
-        "message": str(error),
-        "traceback": "".join(traceback.format_exception(error)),
-    }

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from benchmark.cli_data import data, emit
+from benchmark.cli_replay import replay
+from benchmark.cli_statistics import across, stress
 from features.errors import InputError, one_line
 
 if TYPE_CHECKING:
@@ -61,6 +63,9 @@ def run(
     only_failed: Annotated[
         bool, typer.Option("--only-failed", help="Fit only the cells that failed before.")
     ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop where the audit finds something serious.")
+    ] = False,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="A.B=C", help="Override a value of the config; repeatable."),
@@ -78,6 +83,7 @@ def run(
                 jobs=jobs,
                 executor=executor,
                 only_failed=only_failed,
+                strict=strict,
                 overrides=overrides if overrides is not None else (),
                 watcher=watcher,
             )
@@ -131,23 +137,113 @@ def leaderboard(
 def compare(
     folder: Folder,
     a: Annotated[str, typer.Argument(metavar="A", help="A model: its label, or label/inputs.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="The model to compare it with.")],
+    b: Annotated[
+        str | None, typer.Argument(metavar="[B]", help="Another (default: each of the others).")
+    ] = None,
     metric: MetricOption = None,
 ) -> None:
-    """Print the paired difference A - B with its 95 % interval and p value."""
+    """Print the paired difference A - B with its 95 % interval and p values."""
     from benchmark.matrix import read
-    from benchmark.render import difference_table, write
+    from benchmark.render import difference_tables, write
 
-    typer.echo(write([difference_table(read(folder).compare(a, b, metric))], "terminal"))
+    typer.echo(write(difference_tables(read(folder).compare(a, b, metric)), "terminal"))
+
+
+@app.command()
+def explain(
+    folder: Folder,
+    model: Annotated[
+        str | None, typer.Option(help="Only this model: its label, or label/inputs.")
+    ] = None,
+    format: Annotated[
+        Literal["terminal", "html", "json", "png"], typer.Option(help="How to write it.")
+    ] = "terminal",
+    output: Annotated[
+        Path | None, typer.Option(help="File to write (png: folder; default: print).")
+    ] = None,
+) -> None:
+    """Show what the models looked at: fields, words, modality share, examples."""
+    from benchmark.explanations import explain as explained
+    from benchmark.render.explanation import render
+    from benchmark.store import Store
+
+    pages = explained(Store(folder), model)
+    if format != "png":
+        emit(render(pages, format), output)
+        return
+    if output is None:
+        raise InputError("--format png without --output", "a folder for the pictures")
+    from benchmark.render.figures import write_figures
+
+    typer.echo(f"wrote {len(write_figures(pages, output))} pictures to {output}")
+
+
+@app.command()
+def audit(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML config.")],
+    format: Annotated[
+        Literal["terminal", "markdown", "json"], typer.Option(help="How to write it.")
+    ] = "terminal",
+    output: Annotated[Path | None, typer.Option(help="File to write (default: print).")] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="A.B=C", help="Override a value of the config; repeatable."),
+    ] = None,
+) -> None:
+    """Look for leaks and other flaws before a run; exit code 1 where one is serious."""
+    from benchmark.audit.of_config import audit as audit_config
+    from benchmark.audit.render import render
+
+    report = audit_config(config, overrides if overrides is not None else ())
+    emit(render(report, format), output)
+    raise typer.Exit(1 if report.serious else 0)
+
+
+@app.command()
+def verify(folder: Folder) -> None:
+    """Compute every hash and stored score of a results folder again, without training."""
+    from benchmark.store import Store
+    from benchmark.verify import verify as proven
+
+    found = proven(Store(folder))
+    for mismatch in found.mismatches:
+        typer.echo(f"mismatch  {mismatch.file}: {mismatch.why}")
+    for name in found.unproven:
+        typer.echo(f"unproven  {name}: nothing in the folder vouches for it")
+    typer.echo(
+        f"{len(found.proven)} files match, {len(found.mismatches)} do not, {len(found.unproven)} "
+        f"are unproven; {found.scores} stored scores computed again"
+    )
+    raise typer.Exit(1 if found.mismatches else 0)
+
+
+@app.command()
+def diff(
+    run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="A results folder of `run`.")],
+    run_b: Annotated[Path, typer.Argument(metavar="RUN_B", help="The one to compare it with.")],
+) -> None:
+    """Print what changed from one run to another, and which scores moved with it."""
+    from benchmark.diff import diff as between
+    from benchmark.render import write
+    from benchmark.render.changes import diff_tables
+    from benchmark.store import Store
+
+    typer.echo(write(diff_tables(between(Store(run_a), Store(run_b))), "terminal"))
+
+
+app.command()(stress)
+app.command()(across)
+app.command()(replay)
 
 
 @app.command(name="list")
 def list_names(
     what: Annotated[
-        Literal["models", "tasks", "splits", "metrics", "readers"], typer.Argument(metavar="WHAT")
+        Literal["models", "tasks", "splits", "metrics", "readers", "claims"],
+        typer.Argument(metavar="WHAT"),
     ],
 ) -> None:
-    """List the models, tasks, splits, metrics or readers a config can name."""
+    """List the models, tasks, splits, metrics or readers a config can name, or the claims."""
     from benchmark.catalogue import catalogue
 
     entries = catalogue(what)

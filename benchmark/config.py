@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
@@ -17,18 +17,18 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from benchmark.cells import CEILING
 from benchmark.metrics import metric_of
 from benchmark.readers import READERS
-from benchmark.splits import SPLITS, SplitOptions
+from benchmark.splits import SPLITS, Seed, SplitOptions
 from benchmark.store import slug
 from benchmark.tasks import TASKS
 from features.columns import Inputs, KnownAt
 from features.errors import InputError, closest, unknown_name
 from models import check_params, model_class
+from models.calibration import Method
 
 DATA_VARIABLE = "TRIALMARK_DATA"
 
 _LARGEST = 100_000
 Loc = tuple[str | int, ...]
-Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
 
 
 class Strict(BaseModel):
@@ -50,23 +50,64 @@ class DataConfig(Strict):
     """Where the rows come from. `options` are the reader's own keys (`path`, ...).
 
     `where` keeps the rows that meet its conditions, `require` those with a value in each of its
-    columns.
+    columns. `history` names columns (lead_sponsor, conditions) for which each row gets the record
+    of the earlier rows that share its value, as of its own start (see `benchmark.history`).
     """
 
     reader: str = "synthetic"
     columns: ColumnChoice = ColumnChoice()
     where: dict[str, Any] = Field(default_factory=dict)
     require: list[str] = Field(default_factory=list)
+    history: list[str] = Field(default_factory=list)
     options: dict[str, Any] = Field(default_factory=dict)
 
 
+class TuneConfig(Strict):
+    """The budget of every tunable model: Optuna trials, and seconds after which none begins.
+
+    `objective` is a metric (None: see `tune.objective_of`), `folds` the number of inner folds
+    (None: one, the valid part, where that is large, else 5).
+    """
+
+    trials: int = Field(default=30, ge=1)
+    seconds: float = Field(default=600, gt=0)
+    objective: str | None = None
+    folds: int | None = Field(default=None, ge=1, le=20)
+
+
+class ExplainConfig(Strict):
+    """How much of each model is explained: test rows, the same for all models of a split.
+
+    `gradient_rows` bounds them for models whose explanation needs many passes through a network,
+    `examples` is the number of rows that are shown one by one.
+    """
+
+    rows: int = Field(default=200, ge=1)
+    gradient_rows: int = Field(default=8, ge=1)
+    examples: int = Field(default=4, ge=0)
+
+
 class ModelConfig(Strict):
-    """One model with its parameters, and the inputs it is run with (one row of the table each)."""
+    """One model with its parameters, and the inputs it is run with (one row of the table each).
+
+    Parameters that `params` states are not searched. `tune: false` leaves the others at their
+    defaults too, `refit` overrides the run's, `calibrate` maps the probabilities by what the valid
+    rows say (see `models.calibration`).
+    """
 
     name: str
     label: str | None = None
     inputs: list[Inputs] = Field(default_factory=list)
     params: dict[str, Any] = Field(default_factory=dict)
+    tune: bool = True
+    refit: bool | None = None
+    calibrate: Method | None = None
+    _given: frozenset[str] = PrivateAttr(default=frozenset())
+
+    @property
+    def given(self) -> frozenset[str]:
+        """Names of the parameters that the author stated."""
+        return self._given
 
     @property
     def shown(self) -> str:
@@ -80,6 +121,10 @@ class RunConfig(Strict):
     `metrics` are the columns of its tables, the first one ranks; each table takes those that are
     for its kind of target. None: `metrics.DEFAULTS`. `threads` is what each cell may use, all cores
     by default and whatever the number of jobs: fine-tuning rounds differently with another number.
+    `tune` searches the parameters of every model that has some to search, with the same budget;
+    `refit` fits once more on train and valid, for as many rounds or steps as valid called for,
+    before the test rows are predicted. `redact` is one more dimension: whether sentences that state
+    the outcome are taken out of the texts first (see `benchmark.redact`).
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -89,6 +134,10 @@ class RunConfig(Strict):
     seeds: list[Seed] = Field(default=[42], min_length=1)
     models: list[ModelConfig] = Field(min_length=1)
     as_of: list[KnownAt] = Field(default=["registration"], min_length=1)
+    redact: list[bool] = Field(default=[False], min_length=1)
+    tune: TuneConfig | None = None
+    refit: bool = False
+    explain: ExplainConfig | None = ExplainConfig()
     metrics: list[str] | None = Field(default=None, min_length=1)
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: int | None = Field(default=None, ge=1)
@@ -274,23 +323,32 @@ class _Places:
 
 def _normal(data: dict[str, Any]) -> dict[str, Any]:
     """Shorthands written out: a name for a section, one value for a list, flat reader options."""
-    for key in ("task", "seeds", "as_of", "metrics", "splits", "models"):
+    for key in ("task", "seeds", "as_of", "redact", "metrics", "splits", "models"):
         if key in data and not isinstance(data[key], list):
             data[key] = [data[key]]
+    for key in ("tune", "explain"):
+        if isinstance(data.get(key), bool):
+            data[key] = {} if data[key] else None
     for key in ("splits", "models"):
         if key in data:
             data[key] = [{"name": item} if isinstance(item, str) else item for item in data[key]]
     for model in data.get("models", []):
         if isinstance(model, dict) and isinstance(model.get("inputs"), str):
             model["inputs"] = [model["inputs"]]
-    section = data.get("data")
-    if isinstance(section, str):
-        data["data"] = section = {"reader": section}
-    if isinstance(section, dict):
-        known = set(DataConfig.model_fields) - {"options"}
-        data["data"] = {key: value for key, value in section.items() if key in known}
-        data["data"]["options"] = {k: v for k, v in section.items() if k not in known}
+    if "data" in data:
+        data["data"] = _normal_data(data["data"])
     return data
+
+
+def _normal_data(section: Any) -> Any:
+    """The section `data` with the reader's own keys under `options`."""
+    if isinstance(section, str):
+        section = {"reader": section}
+    if not isinstance(section, dict):
+        return section
+    known = set(DataConfig.model_fields) - {"options"}
+    options = {key: value for key, value in section.items() if key not in known}
+    return {**{key: value for key, value in section.items() if key in known}, "options": options}
 
 
 def _validated(data: dict[str, Any], place: _Places) -> RunConfig:
@@ -358,9 +416,10 @@ def _checked(config: RunConfig, base: Path, place: _Places) -> RunConfig:
             metric_of(metric)
     for key, values in (
         ("task", config.task),
-        ("splits", [split.name for split in config.splits]),
+        ("splits", [split.shown for split in config.splits]),
         ("seeds", config.seeds),
         ("as_of", config.as_of),
+        ("redact", config.redact),
     ):
         _check_once(key, values, place)
     models = [_checked_model(model, i, base, place) for i, model in enumerate(config.models)]
@@ -405,9 +464,11 @@ def _checked_model(model: ModelConfig, i: int, base: Path, place: _Places) -> Mo
         raise InputError(f"{place(('models', i, 'label'))}: {CEILING!r} is taken", "another label")
     if model.label is not None and (not model.label.isprintable() or not model.label.strip()):
         raise InputError(f"{place(('models', i, 'label'))} = {model.label!r}", "printable text")
-    return model.model_copy(
+    done = model.model_copy(
         update={"inputs": list(wanted), "params": checked.model_dump(mode="json")}
     )
+    done._given = frozenset(params)
+    return done
 
 
 def _resolved_checkpoint(value: Any, base: Path) -> Any:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from benchmark.leaderboard import arrays, target_of
+from benchmark.contenders import arrays, target_of
 from benchmark.store import Store
 from models.base import Floats, Ints
 

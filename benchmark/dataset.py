@@ -28,8 +28,10 @@ class Rows:
     its target, `official` the one that says in which part of a published split a row stands (train,
     valid, test or missing). `filtered` counts the rows that `data.where` left out, `incomplete`
     those dropped for want of a value that `data.require` asks for. `oracle` holds the true class
-    probabilities by as-of level and task, where the generator
-    knows them: (n, k) in frame order.
+    probabilities by as-of level and task, where the generator knows them: (n, k) in frame order.
+    `history` names the columns that `data.history` asks for (see `benchmark.history`).
+    `undeclared` names the columns of a table for which nobody said when they are known, None where
+    the reader knows it.
     """
 
     frame: pd.DataFrame
@@ -43,6 +45,8 @@ class Rows:
     filtered: int = 0
     incomplete: int = 0
     oracle: Mapping[tuple[KnownAt, str], Floats] = field(default_factory=dict)
+    history: tuple[str, ...] = ()
+    undeclared: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,9 @@ class Dataset:
     `X` (n rows, indexed by id) holds every offered column; `columns` says which of them are
     inputs; `y` is as `target` states. `dates` orders temporal splits, `groups` names the sponsor
     or the like, `official` the published part (train, valid, test or missing); `oracle` maps an
-    as-of level to the true probabilities, (n, k).
+    as-of level to the true probabilities, (n, k). `history` names columns whose past counts: those
+    of the rows that share a value. `register` is what is known of every row read, labelled or not
+    (see `history.register`), None where rows have no date.
     """
 
     task: str
@@ -64,6 +70,8 @@ class Dataset:
     groups: pd.Series | None = None
     official: pd.Series | None = None
     oracle: Mapping[KnownAt, Floats] = field(default_factory=dict)
+    history: tuple[str, ...] = ()
+    register: pd.DataFrame | None = None
 
     def __post_init__(self) -> None:
         if len(self.X) != len(self.y):
@@ -89,6 +97,11 @@ class Dataset:
         for level in sorted(self.oracle):
             digest.update(level.encode())
             digest.update(np.ascontiguousarray(self.oracle[level]).tobytes())
+        if self.history and self.register is not None:
+            _update(digest, pd.Series(self.register.index))
+            for name in self.register:
+                digest.update(f"history of {self.history}: {name}".encode())
+                _update(digest, self.register[name])
         return digest.hexdigest()
 
     def take(self, ids: np.ndarray) -> tuple[pd.DataFrame, Ints]:

@@ -13,8 +13,10 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from benchmark.cells import Cell, Result, died, run_cell
+from benchmark.audit import Report
+from benchmark.cells import Cell, Result
 from benchmark.dataset import Dataset
+from benchmark.fitting import Material, died, run_cell
 from benchmark.receipts import ROOT
 from benchmark.splits import Split
 from benchmark.store import Store
@@ -24,7 +26,7 @@ from models.base import Context
 
 @dataclass(frozen=True)
 class Workload:
-    """What every worker needs: datasets by task, splits by hash, where results go."""
+    """What every worker needs: datasets by fingerprint, splits by hash, where results go."""
 
     datasets: dict[str, Dataset]
     splits: dict[str, Split]
@@ -34,7 +36,12 @@ class Workload:
 
 
 class Watcher(Protocol):
-    """Told of the number of cells, and of each as it starts and ends (done, failed or kept)."""
+    """Told of the audit, of the number of cells, and of each as it starts and ends.
+
+    A cell ends done or failed, or is kept from an earlier run.
+    """
+
+    def audited(self, report: Report) -> None: ...
 
     def planned(self, total: int) -> None: ...
 
@@ -45,6 +52,9 @@ class Watcher(Protocol):
 
 class Silent:
     """A watcher that says nothing."""
+
+    def audited(self, report: Report) -> None:
+        """Nothing."""
 
     def planned(self, total: int) -> None:
         """Nothing."""
@@ -58,8 +68,9 @@ class Silent:
 
 def do(cell: Cell, work: Workload) -> str:
     """Run one cell and store what came of it; returns its status."""
-    data, split = work.datasets[cell.task], work.splits[cell.split_hash]
-    result = run_cell(cell, data, split, work.context)
+    data, split = work.datasets[cell.dataset_fingerprint], work.splits[cell.split_hash]
+    material = _material(cell, work.store)
+    result = run_cell(cell, data, split=split, context=work.context, material=material)
     if result.predictions is not None:
         result.record["seconds"] = {"read": work.read_seconds, **result.record["seconds"]}
     if "error" in result.record:  # a record must not tell where this machine keeps things
@@ -74,7 +85,19 @@ def do(cell: Cell, work: Workload) -> str:
             "room and the right to write",
             "mend it and run again: finished cells are kept",
         ) from None
+    if result.predictions is not None:
+        work.store.forget_journal(cell)
     return str(result.record["status"])
+
+
+def _material(cell: Cell, store: Store) -> Material:
+    """The finished members of a blend, and where a tuning study is kept."""
+    members = {}
+    for name, path in cell.members.items():
+        record = store.record(path)
+        if record is not None and store.state(path) == "done":
+            members[name] = (record, store.predictions(path))
+    return Material(members, None if cell.tune is None else store.journal(cell))
 
 
 def serial(cells: Sequence[Cell], work: Workload, *, jobs: int, watcher: Watcher) -> None:
@@ -146,6 +169,12 @@ def _until_one_dies(
                 worker.kill()
             raise
     return [], []
+
+
+def in_order(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """The cells in waves: those that mix other cells come after all others."""
+    waves = [[cell for cell in cells if bool(cell.members) == late] for late in (False, True)]
+    return [wave for wave in waves if wave]
 
 
 EXECUTORS: dict[str, Callable[..., Any]] = {"serial": serial, "process": process}

@@ -3,48 +3,63 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from benchmark.bootstrap import (
-    UnionWeights,
-    interval,
-    mean_over_seeds,
-    paired_difference,
-    union_weights,
+from benchmark.bootstrap import interval, paired_difference, standard_error
+from benchmark.cells import REDACTED
+from benchmark.contenders import (
+    Contender,
+    Table,
+    contenders,
+    families,
+    is_ranked,
+    pairs,
+    shown_metrics,
 )
-from benchmark.compare import rank
-from benchmark.metrics import (
-    DEFAULTS,
-    Scored,
-    label_metrics,
-    label_of,
-    metric_names,
-    metric_of,
-    scores,
-)
+from benchmark.metrics import SCORING, label_metrics, label_of, metric_of
+from benchmark.ranks import rank, rank_intervals
 from benchmark.receipts import sha256
+from benchmark.significance import detectable, seed_spread
 from benchmark.store import Store
-from features.errors import InputError, unknown_name
-from models.base import Floats, Ints, Target
+from features.errors import InputError
+from models.base import Target
 
-STOPPED = "average_precision_negative"
 GROUP = ("task", "split", "as_of")
+
+_PLACE = ("rank", "rank_low", "rank_high", "tie_group")
+GAINS = {
+    "leak": ("leak_dividend", "leak_low", "leak_high", "leak_p"),
+    "redaction": ("redaction_change", "redaction_low", "redaction_high", "redaction_p"),
+}
+"""Columns of what the same model has more than in another table on the same rows."""
+_ROWS = ("seeds", "n_test")
 
 
 @dataclass(frozen=True)
 class Board:
     """A leaderboard.
 
-    `rows` holds one row for each task, split, as-of level, model, inputs and metric: value with
-    its 95 % interval, rank, tie group, rows, cost and hashes. `metrics` are those that its tables
-    show as columns; the first one that a table has ranks it. Besides them, `rows` holds
-    `label_metrics` of a task of several classes or labels. `gaps` says which planned cells are not
-    in it, and why; `read` counts the rows read, filtered out, incomplete, used and rejected.
+    `rows` holds one row for each task, split, as-of level, model, inputs and metric:
+
+    - value with its 95 % interval, rank with its own (`rank_low`, `rank_high`), tie group;
+    - `mde`: the difference of two models that these rows show with a chance of 80 %, see
+      `significance.detectable`; the median over the pairs of the table's models, without floors;
+    - `sample_sd`: standard deviation of the value over draws of test rows; `seed_sd`: between
+      seeds, beyond what their test rows make of it (`significance.seed_spread`);
+    - `leak_dividend` with its interval and p at later as-of levels: by how much the value is higher
+      than the same model's at the earliest level, on the same rows; `redaction_change` likewise on
+      redacted texts: by how much it is higher than on the texts as they are;
+    - rows, cost, hashes, and `scoring`, the version of the metrics' definitions.
+
+    `metrics` are those that its tables show as columns; the first one that a table has ranks it.
+    Besides them, `rows` holds `label_metrics` of a task of several classes or labels. `gaps` says
+    which planned cells are not in it, and why; `read` counts the rows read, filtered out,
+    incomplete, used and rejected.
     """
 
     name: str
@@ -54,49 +69,12 @@ class Board:
     read: Mapping[str, int]
 
 
-@dataclass(frozen=True)
-class Contender:
-    """One model with one kind of inputs in one table: its records by seed, values and draws.
-
-    `values` is the mean over seeds by metric, `draws` the same inside each bootstrap draw.
-    `n_groups` counts the groups of its test rows where draws take whole groups.
-    """
-
-    label: str
-    inputs: str
-    records: Mapping[int, Mapping[str, Any]]
-    values: Mapping[str, float]
-    draws: Mapping[str, Floats]
-    n_groups: int | None = None
-
-    @property
-    def first(self) -> Mapping[str, Any]:
-        """The record of its first seed, for what all seeds share."""
-        return next(iter(self.records.values()))
-
-    @property
-    def name(self) -> str:
-        """`label/inputs`."""
-        return f"{self.label}/{self.inputs}"
-
-
-@dataclass(frozen=True)
-class Table:
-    """What may be compared: the planned cells of one task, split and as-of level."""
-
-    task: str
-    split: str
-    as_of: str
-    seeds: tuple[int, ...]
-    entries: tuple[Mapping[str, Any], ...]
-
-
 def leaderboard(store: Store, metric: str | None = None) -> Board:
     """The board of a results folder, ranked by `metric` (default: the first of its config).
 
     Metrics that are not for a task's kind of target are left out of its tables. Models that lack a
     seed (failed, or not run yet) stand without rank. Raises `InputError` where nothing is done, or
-    where records of one table do not share rows.
+    where records of one table do not share data, split and rows.
     """
     plan = store.plan()
     rows: list[dict[str, Any]] = []
@@ -104,20 +82,25 @@ def leaderboard(store: Store, metric: str | None = None) -> Board:
     columns: dict[str, None] = {}
 
     def wanted(target: Target) -> list[str]:
-        shown = _wanted(target, plan["metrics"], metric)
+        shown = shown_metrics(target, plan["metrics"], metric)
         columns.update(dict.fromkeys(shown))
         return list(dict.fromkeys([*shown, *label_metrics(target)]))
 
-    for table in _tables(plan["cells"]):
-        rows += _rows(table, _contenders(store, table, wanted))
-        gaps += _gaps(store, table)
+    for family in families(plan["cells"]):
+        found = contenders(store, family, wanted)
+        by_level = dict(zip((table.as_of for table in family), found, strict=True))
+        for table in family:
+            rows += _rows(table, by_level)
+            gaps += _gaps(store, table)
     if not rows:
         raise InputError(
             f"{store.root} has no finished cell",
             "at least one",
             f"see `trialmark status {store.root}`",
         )
-    frame = pd.DataFrame(rows).astype({"rank": "Int64", "tie_group": "Int64"})
+    floats = [column for columns in GAINS.values() for column in columns]
+    types = {**dict.fromkeys(_PLACE, "Int64"), **dict.fromkeys(floats, "float64")}
+    frame = pd.DataFrame(rows).astype(types)
     if metric is not None and metric not in columns:
         raise InputError(f"metric {metric!r} fits none of the tasks here", ", ".join(columns))
     configured = [] if plan["metrics"] is None else plan["metrics"]
@@ -126,242 +109,122 @@ def leaderboard(store: Store, metric: str | None = None) -> Board:
     return Board(plan["name"], frame, shown, tuple(gaps), plan.get("rows", {}))
 
 
-def compare(store: Store, a: str, b: str, metric: str | None = None) -> pd.DataFrame:
-    """Paired difference a - b on the seeds that both have, a row for each task, split and level."""
-    plan = store.plan()
+def gains(board: Board, kind: str, metric: str | None = None) -> pd.DataFrame:
+    """What each model gains by columns that were not known yet at the earliest as-of level (`leak`)
+    or by redacted texts (`redaction`).
 
-    def wanted(target: Target) -> list[str]:
-        return [
-            name for name in _wanted(target, plan["metrics"], metric)[:1] if metric in (None, name)
-        ]
-
-    rows = []
-    for table in _tables(plan["cells"]):
-        entries = [_entry_names(table, model) for model in (a, b)]
-        seeds = [
-            {e["seed"] for e in found if store.state(e["path"]) == "done"} for found in entries
-        ]
-        common = seeds[0] & seeds[1]
-        if not common:
-            continue
-        both = tuple(e for found in entries for e in found if e["seed"] in common)
-        narrowed = Table(table.task, table.split, table.as_of, tuple(sorted(common)), both)
-        contenders = {c.name: c for c in _contenders(store, narrowed, wanted)}
-        first, second = (contenders[f"{f[0]['model']}/{f[0]['inputs']}"] for f in entries)
-        rows += [_difference(narrowed, first, second, name) for name in first.values]
-    if not rows:
-        what = "a metric" if metric is None else metric
-        raise InputError(f"no table holds {what} of both {a} and {b}", "a common seed that is done")
-    return pd.DataFrame(rows)
-
-
-def _difference(table: Table, a: Contender, b: Contender, metric: str) -> dict[str, Any]:
-    low, high, p = paired_difference(a.draws[metric], b.draws[metric])
-    return {
-        "task": table.task,
-        "split": table.split,
-        "as_of": table.as_of,
-        "metric": metric,
-        "a": a.name,
-        "b": b.name,
-        "value_a": a.values[metric],
-        "value_b": b.values[metric],
-        "difference": a.values[metric] - b.values[metric],
-        "low": low,
-        "high": high,
-        "p": p,
-        "seeds": list(table.seeds),
-        "n_test": a.first["rows"]["test"],
-    }
-
-
-def _wanted(target: Target, configured: Sequence[str] | None, metric: str | None) -> list[str]:
-    """A table's columns, the ranking metric first; the stopped class is always among them.
-
-    Without `configured` metrics, or where none of them is for this kind of target, `DEFAULTS`.
+    One row for each task, split, level, model and inputs, with the columns of `GAINS`; `metric` is
+    the first that the table has. Raises `InputError` for a board without two such tables.
     """
-    if metric is not None:
-        metric_of(metric)
-    known = set(metric_names(target, tuned=True))
-    chosen = [name for name in configured if name in known] if configured is not None else []
-    chosen = chosen if chosen else list(DEFAULTS[target.kind])
-    names = [*([] if metric is None else [metric]), *chosen, STOPPED]
-    return [name for name in dict.fromkeys(names) if name in known]
-
-
-def _tables(entries: Iterable[Mapping[str, Any]]) -> list[Table]:
-    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
-    for entry in entries:
-        groups.setdefault(tuple(entry[name] for name in GROUP), []).append(entry)
-    return [
-        Table(task, split, as_of, tuple(dict.fromkeys(e["seed"] for e in members)), tuple(members))
-        for (task, split, as_of), members in groups.items()
-    ]
-
-
-def _entry_names(table: Table, model: str) -> list[Mapping[str, Any]]:
-    """The entries of one model, named by label or by `label/inputs`."""
-    found = [e for e in table.entries if model in (e["model"], f"{e['model']}/{e['inputs']}")]
-    names = dict.fromkeys(f"{e['model']}/{e['inputs']}" for e in found)
-    if not found:
-        known = dict.fromkeys(f"{e['model']}/{e['inputs']}" for e in table.entries)
-        raise unknown_name("model", model, known)
-    if len(names) > 1:
-        raise InputError(f"model {model!r} ran with several inputs", "one of " + ", ".join(names))
-    return found
-
-
-def _gaps(store: Store, table: Table) -> list[str]:
-    lines = []
-    for entry in table.entries:
-        state = store.state(entry["path"])
-        if state != "done":
-            lines.append(
-                f"{table.task} {table.split} seed {entry['seed']} {entry['model']} "
-                f"{entry['inputs']}: {state}"
-            )
-    return lines
-
-
-def _contenders(
-    store: Store, table: Table, wanted: Callable[[Target], Sequence[str]]
-) -> list[Contender]:
-    """All models of a table that have a finished cell, with their values and draws."""
-    done: dict[tuple[str, str], dict[int, Mapping[str, Any]]] = {}
-    tests: dict[int, pd.DataFrame] = {}
-    scored: dict[tuple[str, str], dict[int, Scored]] = {}
-    for entry in table.entries:
-        record = store.record(entry["path"])
-        if record is None or record["status"] != "done":
-            continue
-        _check_belongs(record, entry)
-        frame = store.predictions(entry["path"])
-        test = frame[frame["part"] == "test"]
-        _check_same_rows(tests.setdefault(entry["seed"], test), test, entry)
-        name = (entry["model"], entry["inputs"])
-        done.setdefault(name, {})[entry["seed"]] = record
-        scored.setdefault(name, {})[entry["seed"]] = _scored(frame, target_of(record))
-    if not done:
-        return []
-    # from the plan, so that the draws stay the same while cells are still missing
-    hashes = sorted({str(entry["split_hash"]) for entry in table.entries})
-    groups = _groups(store, table, tests)
-    weights = union_weights(
-        [pd.Index(test["id"]) for test in tests.values()],
-        seed_text="".join(hashes),
-        groups=None if groups is None else list(groups.values()),
-    )
-    by_seed = {seed: _columns(weights, test) for seed, test in tests.items()}
-    metrics = wanted(target_of(next(iter(next(iter(done.values())).values()))))
-    return [
-        replace(
-            _contender(name, done[name], scored[name], weights=by_seed, metrics=metrics),
-            n_groups=None if groups is None else pd.concat(list(groups.values())).nunique(),
-        )
-        for name in done
-    ]
-
-
-def _groups(
-    store: Store, table: Table, tests: Mapping[int, pd.DataFrame]
-) -> dict[int, pd.Series] | None:
-    """The group of every test row by seed, where the split holds out groups; else None."""
-    if table.split != "group":
-        return None
-    hashes = {entry["seed"]: str(entry["split_hash"]) for entry in table.entries}
-    return {
-        seed: store.groups(hashes[seed])[test["id"]].reset_index(drop=True)
-        for seed, test in tests.items()
-    }
-
-
-def _columns(weights: UnionWeights, test: pd.DataFrame) -> np.ndarray:
-    return weights.of(pd.Index(test["id"]))
-
-
-def _check_belongs(record: Mapping[str, Any], entry: Mapping[str, Any]) -> None:
-    if record["key"] != entry["key"]:
+    columns = GAINS[kind]
+    gained = board.rows[board.rows[columns[0]].notna()]
+    leads = []
+    for _, table in gained.groupby(list(GROUP), sort=False):
+        names = board.metrics if metric is None else (metric,)
+        has = [name for name in names if name in set(table["metric"])]
+        leads.append(table[table["metric"].isin(has[:1])])
+    if sum(map(len, leads)) == 0:
         raise InputError(
-            f"{entry['path']}: the record has another key than the plan",
-            f"key {entry['key'][:16]}",
-            "delete the folder and run again",
+            f"{board.name}: no model scored in both tables of a {kind}",
+            "the same seeds done in both",
+            "set " + {"leak": "as_of: [registration, after]"}.get(kind, "redact: [false, true]"),
         )
+    return pd.concat(leads)[[*GROUP, "model", "inputs", "metric", "value", *columns, *_ROWS]]
 
 
-def _check_same_rows(first: pd.DataFrame, other: pd.DataFrame, entry: Mapping[str, Any]) -> None:
-    if first["id"].tolist() != other["id"].tolist():
-        raise InputError(
-            f"{entry['path']}: its test rows differ from the other models'",
-            "the same ids in the same order",
-            "models on different rows can't share a table",
-        )
+def check_comparable(rows: pd.DataFrame) -> None:
+    """Raise `InputError` where rows of one table are of two data sets, splits or scoring versions.
+
+    A board's own never are; those of several boards, put together, may be.
+    """
+    for key, group in rows.groupby([*GROUP, "metric"], sort=False):
+        seeds = group["seeds"].map(str)
+        for name, what, alike in (
+            ("dataset_fingerprint", "data fingerprints", group),
+            ("split_hash", "split hashes", group[seeds == seeds.iloc[0]]),
+            ("scoring", "scoring versions", group),
+        ):
+            found = alike[name].drop_duplicates()
+            if len(found) > 1:
+                models = alike.loc[found.index, "model"]
+                pair = [f"{str(found.iloc[i])[:16]} ({models.iloc[i]})" for i in (0, 1)]
+                place = " ".join(map(str, key[:3]))
+                raise InputError(
+                    f"{place}: {what} {pair[0]} and {pair[1]}", "one", "show them in two tables"
+                )
 
 
-def target_of(record: Mapping[str, Any]) -> Target:
-    """The target that a record's predictions are of."""
-    return Target(record["target"]["kind"], tuple(record["target"]["classes"]))
-
-
-def _scored(frame: pd.DataFrame, target: Target) -> Scored:
-    test, valid = (arrays(frame[frame["part"] == part], target) for part in ("test", "valid"))
-    return Scored.of(target, test[0], proba=test[1], valid=valid)
-
-
-def arrays(frame: pd.DataFrame, target: Target) -> tuple[Ints, Floats]:
-    """Truth, (n,) or (n, labels), and probabilities, (n, k), of stored predictions."""
-    names = [f"y_{name}" for name in target.classes] if target.kind == "multilabel" else "y"
-    proba = frame[[f"p_{name}" for name in target.classes]].to_numpy(np.float64)
-    return frame[names].to_numpy(np.int64), proba
-
-
-def _contender(
-    name: tuple[str, str],
-    records: Mapping[int, Mapping[str, Any]],
-    scored: Mapping[int, Scored],
-    *,
-    weights: Mapping[int, np.ndarray],
-    metrics: Sequence[str],
-) -> Contender:
-    point = [scores(metrics, rows) for rows in scored.values()]
-    draws = [scores(metrics, rows, weights=weights[seed]) for seed, rows in scored.items()]
-    return Contender(
-        *name,
-        records=records,
-        values={m: float(mean_over_seeds([values[m] for values in point])[0]) for m in metrics},
-        draws={m: mean_over_seeds([values[m] for values in draws]) for m in metrics},
-    )
-
-
-def _rows(table: Table, contenders: Sequence[Contender]) -> list[dict[str, Any]]:
+def _rows(table: Table, by_level: Mapping[str, Sequence[Contender]]) -> list[dict[str, Any]]:
+    """Rows of a table; `by_level` holds the contenders of its task and split, earliest first."""
     rows = []
-    for metric in dict.fromkeys(m for c in contenders for m in c.values):
-        ranked = [c for c in contenders if _is_ranked(c, table)]
-        places: dict[str, tuple[int, int]] = {}
-        if ranked:
-            ranks, groups = rank(
-                np.array([c.values[metric] for c in ranked]),
-                np.stack([c.draws[metric] for c in ranked]),
-                higher_is_better=metric_of(metric).higher_is_better,
-            )
-            names = [c.name for c in ranked]
-            places = dict(
-                zip(names, zip(ranks.tolist(), groups.tolist(), strict=True), strict=True)
-            )
-        found = [_row(table, c, metric, places.get(c.name)) for c in contenders]
-        rows += sorted(found, key=lambda row: (row["rank"] is None, row["rank"], row["model"]))
+    found = by_level[table.as_of]
+    before = {
+        kind: {c.name: c for c in by_level.get(level, ())}
+        for kind, level in _compared_with(table.as_of, list(by_level)).items()
+    }
+    ranked = [c for c in found if is_ranked(c, table)]
+    for metric in dict.fromkeys(m for c in found for m in c.points):
+        places, mde = _places(ranked, metric), _detectable(ranked, metric)
+        of_metric = [
+            {
+                **_row(table, c, metric),
+                **places.get(c.name, {}),
+                "mde": mde,
+                **_gain("leak", c, before, metric),
+                **_gain("redaction", c, before, metric),
+            }
+            for c in found
+        ]
+        rows += sorted(of_metric, key=lambda row: (row["rank"] is None, row["rank"], row["model"]))
     return rows
 
 
-def _is_ranked(contender: Contender, table: Table) -> bool:
-    return not contender.first["is_ceiling"] and set(contender.records) == set(table.seeds)
+def _places(ranked: Sequence[Contender], metric: str) -> dict[str, dict[str, int]]:
+    """`_PLACE` by name."""
+    if not ranked:
+        return {}
+    values = np.array([c.values[metric] for c in ranked])
+    draws = np.stack([c.draws[metric] for c in ranked])
+    better = metric_of(metric).higher_is_better
+    ranks, groups = rank(values, draws, higher_is_better=better)
+    low, high = rank_intervals(values, draws, higher_is_better=better)
+    places = np.stack([ranks, low, high, groups], axis=1).tolist()
+    return {c.name: dict(zip(_PLACE, p, strict=True)) for c, p in zip(ranked, places, strict=True)}
 
 
-def _row(
-    table: Table, contender: Contender, metric: str, place: tuple[int, int] | None
-) -> dict[str, Any]:
+def _detectable(ranked: Sequence[Contender], metric: str) -> float | None:
+    """The median of what a pair of the table's models would have to differ by."""
+    learnt = [c for c in ranked if not c.first["is_floor"]]
+    shown = pairs(learnt if len(learnt) > 1 else ranked)
+    errors = [standard_error(a.draws[metric] - b.draws[metric]) for a, b in shown]
+    defined = [error for error in errors if not math.isnan(error)]
+    return detectable(float(np.median(defined))) if defined else None
+
+
+def _compared_with(level: str, levels: Sequence[str]) -> dict[str, str]:
+    """The level that a level's values are compared with, by kind of gain; `levels` in order."""
+    if level.endswith(REDACTED):
+        return {"redaction": level.removesuffix(REDACTED)}
+    return {} if level == levels[0] else {"leak": levels[0]}
+
+
+def _gain(
+    kind: str, now: Contender, before: Mapping[str, Mapping[str, Contender]], metric: str
+) -> dict[str, float | None]:
+    """The paired difference to the same model in the other table, None where there is none."""
+    other = before.get(kind, {}).get(now.name)
+    if other is None or set(now.records) != set(other.records):
+        return dict.fromkeys(GAINS[kind])
+    low, high, p = paired_difference(now.draws[metric], other.draws[metric])
+    found = (now.values[metric] - other.values[metric], low, high, p)
+    return {name: _known(value) for name, value in zip(GAINS[kind], found, strict=True)}
+
+
+def _row(table: Table, contender: Contender, metric: str) -> dict[str, Any]:
     first = contender.first
     low, high = interval(contender.draws[metric])
-    value = contender.values[metric]
+    draws = contender.draws[metric]
+    units = contender.units if contender.grouped else None
     return {
         "task": table.task,
         "split": table.split,
@@ -369,18 +232,19 @@ def _row(
         "inputs": contender.inputs,
         "as_of": table.as_of,
         "metric": metric,
-        "value": None if math.isnan(value) else value,
-        "low": None if math.isnan(low) else low,
-        "high": None if math.isnan(high) else high,
-        "rank": None if place is None else place[0],
-        "tie_group": None if place is None else place[1],
+        "value": _known(contender.values[metric]),
+        "low": _known(low),
+        "high": _known(high),
+        **dict.fromkeys(_PLACE),
+        "sample_sd": _known(standard_error(draws)),
+        "seed_sd": _known(seed_spread(contender.points[metric], contender.resampled[metric])),
         "is_floor": first["is_floor"],
         "is_ceiling": first["is_ceiling"],
         "seeds": list(contender.records),
         "n_train": first["rows"]["train"],
         "n_test": first["rows"]["test"],
         "n_excluded": first["rows"]["excluded"],
-        "n_groups": contender.n_groups,
+        "n_groups": units,
         "kind": first["target"]["kind"],
         "prevalence": _prevalence(first, label_of(metric)),
         "positive": _positive(first, label_of(metric)),
@@ -389,7 +253,24 @@ def _row(
         "device": first["device_name"],
         "split_hash": _joined(r["cell"]["split_hash"] for r in contender.records.values()),
         "dataset_fingerprint": first["cell"]["dataset_fingerprint"],
+        "scoring": SCORING,
     }
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _gaps(store: Store, table: Table) -> list[str]:
+    lines = []
+    for entry in table.entries:
+        state = store.state(entry["path"])
+        if state != "done":
+            lines.append(
+                f"{table.task} {entry['split']} seed {entry['seed']} {entry['model']} "
+                f"{entry['inputs']}: {state}"
+            )
+    return lines
 
 
 def _joined(hashes: Iterable[str]) -> str:

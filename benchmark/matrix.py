@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,22 @@ import pandas as pd
 import yaml
 
 from benchmark import receipts
-from benchmark.cells import CEILING, Cell, ModelChoice, make_cell
+from benchmark.audit import Report, run_audit
+from benchmark.cells import BLEND, CEILING, Cell, ModelChoice, make_cell
+from benchmark.compare import compare
 from benchmark.config import ColumnChoice, RunConfig, load
 from benchmark.curves import curves
 from benchmark.dataset import Dataset, Rows
-from benchmark.executor import EXECUTORS, Silent, Watcher, Workload
-from benchmark.leaderboard import Board, compare, leaderboard
+from benchmark.executor import EXECUTORS, Silent, Watcher, Workload, in_order
+from benchmark.history import asked
+from benchmark.leaderboard import Board, gains, leaderboard
 from benchmark.metrics import metric_names
+from benchmark.noise import RATE, stress
 from benchmark.readers import READERS
 from benchmark.receipts import json_bytes
-from benchmark.splits import Split, make_split
-from benchmark.store import PLAN, Store
+from benchmark.redact import redacted_dataset
+from benchmark.splits import Split, make_splits
+from benchmark.store import AUDIT, PLAN, Store, folder_of, parquet_bytes
 from benchmark.tasks import class_counts, labelled, narrowed
 from features.columns import Column, KnownAt
 from features.errors import InputError, unknown_name
@@ -73,12 +79,38 @@ class Run:
         """
         return curves(Store(self.folder))
 
-    def compare(self, a: str, b: str, metric: str | None = None) -> pd.DataFrame:
-        """Paired difference a - b in every task and split, with 95 % interval and p value.
+    def compare(self, a: str, b: str | None = None, metric: str | None = None) -> pd.DataFrame:
+        """Paired difference a - b in every task and split, with 95 % interval and p values.
 
-        A model is named by its label, or `label/inputs` where it ran with several inputs.
+        A model is named by its label, or `label/inputs` where it ran with several inputs; without
+        `b` it is compared with every other model, by Holm's rule. See `benchmark.compare.compare`.
         """
         return compare(Store(self.folder), a, b, metric)
+
+    def leak_dividend(self, metric: str | None = None) -> pd.DataFrame:
+        """What each model gains at later as-of levels, with interval and p.
+
+        One row for each task, split, later level, model and inputs. Raises `InputError` for a run
+        of one level.
+        """
+        return gains(self.board(metric), "leak", metric)
+
+    def redaction(self, metric: str | None = None) -> pd.DataFrame:
+        """What each model gains or loses by redacted texts, with interval and p.
+
+        One row for each task, split, level, model and inputs. Raises `InputError` for a run that
+        is not of both.
+        """
+        return gains(self.board(metric), "redaction", metric)
+
+    def stress(
+        self, rate: float | Mapping[str, float] = RATE, metric: str | None = None
+    ) -> pd.DataFrame:
+        """How label noise of this rate (or rates by class) moves each pair of models.
+
+        See `benchmark.noise.stress`; `benchmark.noise.relabel` scores by other labels.
+        """
+        return stress(Store(self.folder), rate, metric)
 
 
 def _status_row(store: Store, entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,6 +134,7 @@ def run(
     jobs: int = 1,
     executor: str | None = None,
     only_failed: bool = False,
+    strict: bool = False,
     overrides: Sequence[str] = (),
     watcher: Watcher | None = None,
 ) -> Run:
@@ -109,9 +142,9 @@ def run(
 
     `config` is a YAML file or a mapping of the same shape, `overrides` are `a.b=value` strings,
     `out` is the results folder (default: results/<name>). Cells that are done there already are not
-    fitted again; `only_failed` fits those alone whose last try failed. Raises `InputError` before
-    anything is written when the config or the data cannot be used; a cell that fails becomes a
-    record.
+    fitted again; `only_failed` fits those alone whose last try failed. The audit's findings go to
+    the folder's audit.json; `strict` stops at serious ones. Raises `InputError` before anything is
+    written when the config or the data cannot be used; a cell that fails becomes a record.
     """
     checked = load(config, overrides)
     jobs, execute = _executor(jobs, executor)
@@ -119,18 +152,23 @@ def run(
     rows = read_rows(checked)
     read_seconds = round(time.perf_counter() - start, 4)
     store = Store(Path(out) if out is not None else default_out(checked))
-    work, cells = prepare(checked, rows, store)
+    work, cells, splits = prepare(checked, rows, store)
     work = replace(work, read_seconds=read_seconds)
-    _write_run(checked, rows, work, cells)
     watch = watcher if watcher is not None else Silent()
+    report = _audited(checked, rows, work, splits)
+    if strict:
+        report.check()
+    watch.audited(report)
+    _write_run(checked, rows, work, cells, report=report)
     watch.planned(len(cells))
     todo = []
     for cell in cells:
-        if store.state(_path(store, cell)) in (("failed",) if only_failed else TO_FIT):
+        if store.state(folder_of(cell)) in (("failed",) if only_failed else TO_FIT):
             todo.append(cell)
         else:
             watch.finished(cell, "kept")
-    execute(todo, work, jobs=jobs, watcher=watch)
+    for wave in in_order(todo):
+        execute(wave, work, jobs=jobs, watcher=watch)
     return Run(work.store.root)
 
 
@@ -162,6 +200,7 @@ def read_rows(config: RunConfig) -> Rows:
         incomplete=int((lacking != "").sum()),
         rejected=pd.concat([rows.rejected, _listed(lacking)], ignore_index=True),
     )
+    rows = asked(rows, config.data.history)
     return replace(rows, columns=_chosen(rows.columns, config.data.columns))
 
 
@@ -250,30 +289,98 @@ def _chosen(columns: Sequence[Column], choice: ColumnChoice) -> tuple[Column, ..
     return tuple(chosen)
 
 
-def prepare(config: RunConfig, rows: Rows, store: Store) -> tuple[Workload, list[Cell]]:
-    """Datasets, splits and cells, all checked before anything is written."""
-    datasets = {task: labelled(rows, task) for task in config.task}
-    _check_metrics(config, datasets.values())
+def prepare(
+    config: RunConfig, rows: Rows, store: Store
+) -> tuple[Workload, list[Cell], Mapping[str, Sequence[Split]]]:
+    """Datasets, splits and cells, all checked before anything is written; the splits by task."""
+    datasets = [labelled(rows, task) for task in config.task]
+    _check_metrics(config, datasets)
     context = Context(
         cache=cache_folder(),
         # looking for a card loads torch, which a matrix of linear models can do without
         device=receipts.pick_device(config.device) if _uses_torch(config) else "cpu",
         threads=receipts.available_cores() if config.threads is None else config.threads,
     )
-    splits: dict[str, Split] = {}
+    splits: dict[str, list[Split]] = {}
     cells: list[Cell] = []
-    for data in datasets.values():
-        for options in config.splits:
-            for seed in config.seeds:
-                split = make_split(data, options, seed)
-                splits[split.hash] = split
-                for as_of, choice in _choices(config, data):
-                    cells.append(
-                        make_cell(
-                            data, split, seed=seed, as_of=as_of, choice=choice, context=context
-                        )
-                    )
-    return Workload(datasets, splits, store, context), cells
+    seen: dict[str, Dataset] = {}
+    for plain in datasets:
+        versions = {
+            redact: redacted_dataset(plain)[0] if redact else plain for redact in config.redact
+        }
+        seen |= {data.fingerprint: data for data in versions.values()}
+        made = [
+            (seed, split)
+            for options in config.splits
+            for seed in (config.seeds if options.seeds is None else options.seeds)
+            for split in make_splits(plain, options, seed)
+        ]
+        splits[plain.task] = [split for _, split in made]
+        for (seed, split), as_of, redact in product(made, config.as_of, config.redact):
+            place = _Place(versions[redact], split, seed, as_of, redact)
+            cells += _cells(config, place, context)
+    by_hash = {split.hash: split for of_task in splits.values() for split in of_task}
+    return Workload(seen, by_hash, store, context), cells, splits
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where in the matrix a table's cells stand."""
+
+    data: Dataset
+    split: Split
+    seed: int
+    as_of: KnownAt
+    redact: bool
+
+
+def _cells(config: RunConfig, place: _Place, context: Context) -> list[Cell]:
+    """The cells of one split and level, those that mix others after the others."""
+
+    def cell(choice: ModelChoice) -> Cell:
+        return make_cell(
+            place.data,
+            place.split,
+            seed=place.seed,
+            as_of=place.as_of,
+            redact=place.redact,
+            choice=choice,
+            context=context,
+        )
+
+    choices = list(_choices(config, place.data, place.as_of))
+    found = [cell(choice) for choice in choices if choice.model != BLEND]
+    blends = [
+        cell(replace(choice, members=members(choice.params["members"], found)))
+        for choice in choices
+        if choice.model == BLEND
+    ]
+    return found + blends
+
+
+def members(wanted: Sequence[str] | None, cells: Sequence[Cell]) -> dict[str, str]:
+    """Name and folder of the cells that a blend mixes: those named, or all that learn.
+
+    A name is a label, or label/inputs. Raises `InputError` for one that no cell has, and where
+    fewer than two cells are left.
+    """
+    learnt = {f"{cell.label}/{cell.inputs}": cell for cell in cells if _learns(cell)}
+    chosen = dict(learnt)
+    if wanted is not None:
+        known = [*(cell.label for cell in learnt.values()), *learnt]
+        for name in wanted:
+            if name not in known:
+                raise unknown_name("member of the blend", name, known)
+        chosen = {k: cell for k, cell in learnt.items() if {k, cell.label} & set(wanted)}
+    if len(chosen) < 2:
+        raise InputError(
+            f"a blend of {len(chosen)} models", "two or more besides the floors", "add models"
+        )
+    return {name: folder_of(cell) for name, cell in chosen.items()}
+
+
+def _learns(cell: Cell) -> bool:
+    return cell.model not in (CEILING, BLEND) and not model_class(cell.model).is_floor
 
 
 def _uses_torch(config: RunConfig) -> bool:
@@ -291,33 +398,53 @@ def _check_metrics(config: RunConfig, datasets: Iterable[Dataset]) -> None:
             raise unknown_name("metric of these tasks", name, known)
 
 
-def _choices(config: RunConfig, data: Dataset) -> Iterator[tuple[KnownAt, ModelChoice]]:
-    """Every model with each kind of inputs at each as-of level, the ceiling first."""
-    for as_of in config.as_of:
-        if as_of in data.oracle:
-            yield as_of, ModelChoice(CEILING, CEILING, "both", {})
-        for model in config.models:
-            for inputs in model.inputs:
-                yield as_of, ModelChoice(model.name, model.shown, inputs, model.params)
+def _choices(config: RunConfig, data: Dataset, as_of: KnownAt) -> Iterator[ModelChoice]:
+    """Every model with each kind of inputs, the ceiling first."""
+    if as_of in data.oracle:
+        yield ModelChoice(CEILING, CEILING, "both", {})
+    explain = None if config.explain is None else config.explain.model_dump()
+    for model in config.models:
+        budget = config.tune if model.tune else None
+        for inputs in model.inputs:
+            yield ModelChoice(
+                model.name,
+                model.shown,
+                inputs,
+                model.params,
+                given=model.given,
+                tune=None if budget is None else budget.model_dump(),
+                refit=config.refit if model.refit is None else model.refit,
+                calibrate=model.calibrate,
+                explain=explain,
+            )
 
 
-def _path(store: Store, cell: Cell) -> str:
-    return store.folder(cell).relative_to(store.root).as_posix()
+def _audited(
+    config: RunConfig, rows: Rows, work: Workload, splits: Mapping[str, Sequence[Split]]
+) -> Report:
+    """The findings on the rows as the models will see them: redacted, where nothing else is run."""
+    datasets = {data.task: data for data in reversed(list(work.datasets.values()))}
+    return run_audit(config, rows, datasets=datasets, splits=splits)
 
 
-def _write_run(config: RunConfig, rows: Rows, work: Workload, cells: Sequence[Cell]) -> None:
-    """The run's own files: config, splits, rejected rows and the plan."""
+def _write_run(
+    config: RunConfig, rows: Rows, work: Workload, cells: Sequence[Cell], *, report: Report
+) -> None:
+    """The run's own files: config, splits, rejected rows, the audit and the plan."""
     store = work.store
-    text = yaml.safe_dump(config.written, sort_keys=False, allow_unicode=True)
+    files = {
+        "config.yaml": yaml.safe_dump(config.written, sort_keys=False, allow_unicode=True).encode(),
+        "rejected.csv": rows.rejected.to_csv(index=False).encode(),
+        AUDIT: json_bytes(report.to_json()),
+        **{
+            f"splits/{split.hash}.parquet": parquet_bytes(split.frame())
+            for split in work.splits.values()
+        },
+    }
     try:
         _check_ours(store.root)
         store.sweep()
-        # the plan first: it marks the folder as one of ours
-        store.write_file(PLAN, json_bytes(_plan_json(config, rows, work, cells)))
-        store.write_file("config.yaml", text.encode())
-        for split in work.splits.values():
-            store.write_split(split)
-        store.write_file("rejected.csv", rows.rejected.to_csv(index=False).encode())
+        store.write_run(_plan_json(config, rows, work, cells), files)
     except OSError as error:
         raise InputError(
             f"cannot write to {store.root}: {error.strerror}",
@@ -340,7 +467,6 @@ def _plan_json(
     config: RunConfig, rows: Rows, work: Workload, cells: Sequence[Cell]
 ) -> dict[str, Any]:
     return {
-        "schema": 1,
         "name": config.name,
         "reader": config.data.reader,
         "metrics": config.metrics,
@@ -351,30 +477,40 @@ def _plan_json(
             "used": len(rows.frame),
             "rejected": len(rows.rejected) - rows.incomplete,
         },
-        "datasets": {
-            task: {
-                "fingerprint": data.fingerprint,
-                "rows": len(data.y),
-                "classes": class_counts(data.target, data.y),
-                "columns": {column.name: column.known_at for column in data.columns},
-            }
-            for task, data in work.datasets.items()
-        },
+        "datasets": _datasets_json(work, cells),
         "cells": [
             {
                 "key": cell.key,
-                "path": _path(work.store, cell),
+                "path": folder_of(cell),
                 "task": cell.task,
                 "split": cell.split,
                 "seed": cell.seed,
                 "model": cell.label,
                 "inputs": cell.inputs,
-                "as_of": cell.as_of,
+                "as_of": cell.level,
                 "split_hash": cell.split_hash,
             }
             for cell in cells
         ],
     }
+
+
+def _datasets_json(work: Workload, cells: Sequence[Cell]) -> dict[str, Any]:
+    """What the plan says of each task's rows, and the fingerprint of each version of them."""
+    prints: dict[str, dict[str, str]] = {}
+    for cell in cells:
+        version = "redacted_fingerprint" if cell.redact else "fingerprint"
+        prints.setdefault(cell.task, {})[version] = cell.dataset_fingerprint
+    found = {}
+    for task, versions in prints.items():
+        data = work.datasets[next(iter(versions.values()))]
+        found[task] = {
+            **versions,
+            "rows": len(data.y),
+            "classes": class_counts(data.target, data.y),
+            "columns": {column.name: column.known_at for column in data.columns},
+        }
+    return found
 
 
 def cache_folder() -> Path:

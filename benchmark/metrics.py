@@ -20,6 +20,8 @@ import numpy.typing as npt
 from features.errors import InputError, unknown_name
 from models.base import Floats, Ints, Target
 
+SCORING = 1
+"""Version of the metrics' definitions; a number counted by another one isn't comparable."""
 BINS = 15
 COMPLETED = "completed"
 # A block of draws is kept near the size of the processor's cache.

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from benchmark.audit import Report
 from benchmark.cells import Cell
 from benchmark.executor import Silent, Watcher
 
@@ -37,6 +38,10 @@ class Bar:
         self.running: dict[str, str] = {}
         self.failed = 0
 
+    def audited(self, report: Report) -> None:
+        """Say in one line what the audit found."""
+        self.progress.console.print(report.summary(), markup=False, highlight=False)
+
     def planned(self, total: int) -> None:
         """The number of cells is known."""
         self.progress.update(self.task, total=total)
@@ -58,11 +63,19 @@ class Bar:
         self.progress.update(self.task, description=" · ".join([*words, *self.running.values()]))
 
 
+class Lines(Silent):
+    """A watcher for a log: the audit's line alone."""
+
+    def audited(self, report: Report) -> None:
+        """Say in one line what the audit found."""
+        sys.stderr.write(f"{report.summary()}\n")
+
+
 @contextmanager
 def watching() -> Iterator[Watcher]:
     """A watcher for this process: a bar where stderr is a terminal."""
     if not sys.stderr.isatty():
-        yield Silent()
+        yield Lines()
         return
     bar = Bar()
     with bar.progress:

@@ -19,11 +19,22 @@ from features.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("features", "models", "benchmark")
-PREDICTING = ("features", "models", "benchmark/cells.py")
-REPORTED = (
-    "trialmark", "numpy", "pandas", "scipy", "scikit-learn", "lightgbm", "torch", "transformers",
-    "sentence-transformers",
+PREDICTING = (
+    "features", "models", "benchmark/cells.py", "benchmark/fitting.py", "benchmark/history.py",
 )  # fmt: skip
+TUNING = (
+    "benchmark/tune.py",
+    "benchmark/folds.py",
+    "benchmark/splits.py",
+    "benchmark/stratify.py",
+    "benchmark/metrics.py",
+)
+REPORTED = (
+    "trialmark", "numpy", "pandas", "scipy", "scikit-learn", "lightgbm", "optuna", "torch",
+    "transformers", "sentence-transformers",
+)  # fmt: skip
+
+SEAL = "seal"
 
 
 def canonical_json(value: Any) -> str:
@@ -41,14 +52,36 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def sealed(value: Mapping[str, Any]) -> bytes:
+    """`json_bytes` with one entry more: `seal`, the sha256 of the text without it."""
+    return json_bytes({**value, SEAL: sha256(json_bytes(value))})
+
+
+def seal_holds(data: bytes) -> bool | None:
+    """Whether JSON is, byte for byte, what `sealed` wrote; None where it has no seal."""
+    try:
+        found = json.loads(data)
+    except ValueError:
+        return False
+    if not isinstance(found, dict) or SEAL not in found:
+        return None
+    del found[SEAL]
+    try:
+        return sealed(found) == data
+    except ValueError:  # NaN
+        return False
+
+
 @functools.cache
-def code_version() -> str:
+def code_version(*, tuned: bool = False) -> str:
     """sha256 over the sources that turn rows into predictions, line ends normalised.
 
-    Readers, tasks and splits are not among them: what they make is hashed itself.
+    Readers, tasks and splits are not among them: what they make is hashed itself. Only `tuned`
+    cells depend on the sources of inner folds and objectives.
     """
     digest = hashlib.sha256()
-    for path in [file for name in PREDICTING for file in _python_files(ROOT / name)]:
+    names = PREDICTING + TUNING if tuned else PREDICTING
+    for path in [file for name in names for file in _python_files(ROOT / name)]:
         digest.update(path.relative_to(ROOT).as_posix().encode())
         digest.update(path.read_bytes().replace(b"\r\n", b"\n"))
     return digest.hexdigest()
@@ -74,10 +107,33 @@ def versions(distributions: Iterable[str]) -> dict[str, str | None]:
 
 @functools.cache
 def git_state() -> dict[str, Any]:
-    """Commit of the checkout, and whether its sources differ from it; nulls outside of one."""
+    """Commit of the checkout, and whether its sources differ from it; nulls outside of one.
+
+    `diff_sha256` tells two states of changed sources apart; it is null for unchanged ones.
+    """
     commit = _git("rev-parse", "HEAD")
     changes = _git("status", "--porcelain", "--", *PACKAGES)
-    return {"commit": commit or None, "dirty": None if changes is None else bool(changes)}
+    return {
+        "commit": commit or None,
+        "dirty": None if changes is None else bool(changes),
+        "diff_sha256": _diff_sha256() if changes else None,
+    }
+
+
+def _diff_sha256() -> str | None:
+    """sha256 of what differs from the commit, files that git does not know among it."""
+    diff = _git("diff", "--no-color", "--no-ext-diff", "--binary", "HEAD", "--", *PACKAGES)
+    new = _git("ls-files", "--others", "--exclude-standard", "-z", "--", *PACKAGES)
+    if diff is None or new is None:
+        return None
+    digest = hashlib.sha256(diff.encode())
+    try:
+        for name in filter(None, new.split("\0")):
+            digest.update(f"{name}\0".encode())
+            digest.update((ROOT / name).read_bytes())
+    except OSError:  # gone meanwhile
+        return None
+    return digest.hexdigest()
 
 
 def _git(*words: str) -> str | None:
@@ -85,7 +141,14 @@ def _git(*words: str) -> str | None:
         return None
     command = ["git", "-C", str(ROOT), *words]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=20,
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

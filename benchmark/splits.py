@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Self
+from itertools import pairwise
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,19 +16,36 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from benchmark.dataset import Dataset
-from benchmark.stratify import drawn
+from benchmark.duplicates import near_duplicate_groups
+from benchmark.maturity import Maturity, last_mature
+from benchmark.stratify import dealt, drawn
+from features.columns import Columns
 from features.errors import InputError, unknown_name
 from models.base import Ints
 
 Ids = npt.NDArray[np.object_]
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
 Part = Literal["train", "valid", "test"]
+Kind = Literal["stratified", "temporal", "group"]
 PARTS: tuple[Part, ...] = ("train", "valid", "test")
+_ONLY_FOR = {
+    "by": ("group",),
+    "folds": ("stratified-kfold", "rolling"),
+    "maturity": ("temporal", "rolling"),
+}
+GROUPED = ("group", "near-duplicate")
+"""Splits whose parts share no group; intervals draw whole groups there."""
 
 
 class SplitOptions(BaseModel):
     """Shares of a split: `test` of all rows, then `valid` of the rest (64/16/20 by default).
 
     `by` names the column whose values a group split keeps together (None: the reader's choice).
+    `folds` is the number of splits that one entry stands for: 5 by default for a k-fold, 3 for a
+    rolling origin. `of` names the split whose twin is drawn; the other keys are then that split's.
+    `maturity` leaves out rows that start after a date, or after the last cohort whose outcomes are
+    nearly all known (`auto`, see `benchmark.maturity`). `seeds` overrides those of the run: a
+    temporal split has the same rows for every seed.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,12 +54,40 @@ class SplitOptions(BaseModel):
     test: float = Field(default=0.2, gt=0, lt=1)
     valid: float = Field(default=0.2, gt=0, lt=1)
     by: str | None = None
+    folds: int | None = Field(default=None, ge=2, le=20)
+    of: str | None = None
+    maturity: Maturity = "off"
+    seeds: list[Seed] | None = Field(default=None, min_length=1)
+
+    @property
+    def shown(self) -> str:
+        """The name in tables: `temporal`, `temporal-mature`, `temporal-mature-twin`."""
+        base = self.name if self.of is None else self.of
+        ripe = base if self.maturity == "off" else f"{base}-mature"
+        return ripe if self.of is None else f"{ripe}-twin"
+
+    @property
+    def origin(self) -> SplitOptions:
+        """The options of the split whose twin this is."""
+        return self.model_copy(update={"name": self.of, "of": None})
 
     @model_validator(mode="after")
-    def _only_for_group(self) -> Self:
-        if self.by is not None and self.name != "group":
+    def _keys_of_this_split(self) -> Self:
+        if (self.of is None) == (self.name == "twin"):
+            came = "twin without `of`" if self.name == "twin" else f"{self.name} with of: {self.of}"
+            change = "name the split, as in {name: twin, of: temporal}"
+            raise InputError(f"split {came}", "`of` for the split twin alone", change)
+        base = self.name if self.of is None else self.of
+        for key, names in _ONLY_FOR.items():
+            if key in self.model_fields_set and base not in names:
+                raise InputError(
+                    f"split {base} with {key}: {getattr(self, key)}",
+                    f"`{key}` for the split {' or '.join(names)} alone",
+                    "drop it",
+                )
+        if base == "stratified-kfold" and "test" in self.model_fields_set:
             raise InputError(
-                f"split {self.name} with by: {self.by}", "`by` for the split group alone", "drop it"
+                f"split stratified-kfold with test: {self.test}", "1 / folds of the rows", "drop it"
             )
         return self
 
@@ -51,7 +97,8 @@ class Split:
     """Ids of the three parts. Raises `InputError` if an id is in two parts or a part is empty.
 
     `seed` is None where the rule is deterministic; `excluded` counts labelled rows in no part
-    (no date or no group, for a split that needs it).
+    (no date or no group, for a split that needs it). `kind` says what tells its parts apart, which
+    is what inner folds are made of too; a split by group keeps the `groups` of its rows.
     """
 
     name: str
@@ -61,6 +108,7 @@ class Split:
     seed: int | None = None
     excluded: int = 0
     groups: pd.Series | None = None
+    kind: Kind = "stratified"
 
     def __post_init__(self) -> None:
         for part in PARTS:
@@ -108,7 +156,7 @@ def stratified(data: Dataset, options: SplitOptions, seed: int) -> Split:
     `stratify.drawn`). Raises `InputError` when a class is too small.
     """
     if data.target.kind != "multilabel":
-        _check_smallest(data)
+        _check_smallest(data, options.name, len(PARTS))
     try:
         rest, test = drawn(data.y, options.test, seed)
         train, valid = drawn(data.y[rest], options.valid, seed)
@@ -120,40 +168,113 @@ def stratified(data: Dataset, options: SplitOptions, seed: int) -> Split:
     return Split("stratified", ids[rest[train]], ids[rest[valid]], ids[test], seed=seed)
 
 
-def _check_smallest(data: Dataset) -> None:
+def _check_smallest(data: Dataset, split: str, least: int) -> None:
     """Raise `InputError` for a class that cannot be in every part."""
     counts = np.bincount(data.y)
-    if counts.min() < len(PARTS):
+    if counts.min() < least:
         raise InputError(
-            f"split stratified: class {data.target.classes[int(counts.argmin())]!r} has "
+            f"split {split}: class {data.target.classes[int(counts.argmin())]!r} has "
             f"{counts.min()} rows",
-            "at least 3, one for each of train, valid and test",
+            f"at least {least}, one for each of the parts or folds",
             "widen the query, or use a task with fewer classes",
         )
+
+
+def stratified_kfold(data: Dataset, options: SplitOptions, seed: int) -> list[Split]:
+    """Splits by number of folds: each row is tested on once, class shares are those of the whole.
+
+    The test parts are the folds of scikit-learn's shuffled `StratifiedKFold` with this seed (for
+    several labels see `stratify.dealt`); valid is drawn from the rest as in `stratified`. Raises
+    `InputError` when a class has fewer rows than folds.
+    """
+    folds = 5 if options.folds is None else options.folds
+    if data.target.kind != "multilabel":
+        _check_smallest(data, options.name, max(folds, len(PARTS)))
+    ids = data.X.index.to_numpy(object)
+    found = []
+    try:
+        number = dealt(data.y, folds, seed)
+        for fold in range(folds):
+            rest, test = np.flatnonzero(number != fold), np.flatnonzero(number == fold)
+            train, valid = drawn(data.y[rest], options.valid, seed)
+            name = f"{options.shown}/{fold + 1}"
+            found.append(Split(name, ids[rest[train]], ids[rest[valid]], ids[test], seed=seed))
+    except ValueError as error:
+        raise InputError(
+            f"split {options.name}: {error}", "rows of every class in every part", "use more rows"
+        ) from None
+    return found
 
 
 def temporal(data: Dataset, options: SplitOptions, seed: int) -> Split:
     """The latest rows are the test part, the latest of the rest the valid part; `seed` is unused.
 
     No date stands in two parts: each cut lies between two dates, where the share comes nearest to
-    the one asked for. Rows without a date are in no part.
+    the one asked for. Rows without a date are in no part, nor are those that `options.maturity`
+    leaves out.
     """
+    dates = _dated(data, options)
+    rest, test = _latest(dates, options.test)
+    return _by_time(data, rest, test, options=options, name=options.shown)
+
+
+def rolling(data: Dataset, options: SplitOptions, seed: int) -> list[Split]:
+    """Temporal splits with several origins: each tests on the next rows, trains on all before.
+
+    There are `options.folds` of them (3 by default). Each tests on `options.test` of the rows, so
+    the last is the temporal split; its valid part is the latest of the rows before. `seed` is
+    unused.
+    """
+    folds = 3 if options.folds is None else options.folds
+    dates = _dated(data, options)
+    starts = [1 - (folds - fold) * options.test for fold in range(folds)]
+    if starts[0] <= 1e-9:
+        raise InputError(
+            f"split rolling: {folds} folds of {options.test:g} of the rows leave none before them",
+            "folds x test below 1",
+            "use fewer folds or a smaller `test`",
+        )
+    return [
+        _by_time(data, before, test, options=options, name=f"{options.shown}/{fold}")
+        for fold, (before, test) in enumerate(blocks(dates, starts), 1)
+    ]
+
+
+def _by_time(
+    data: Dataset, rest: pd.Series, test: pd.Series, *, options: SplitOptions, name: str
+) -> Split:
+    """A split from the dates of the test rows and of those before, less a latest part for valid."""
+    train, valid = _latest(rest, options.valid)
+    parts = [ids_of(part) for part in (train, valid, test)]
+    _check_one_class(data, parts, name)
+    excluded = len(data.y) - sum(map(len, parts))
+    return Split(name, parts[0], parts[1], parts[2], excluded=excluded, kind="temporal")
+
+
+def _dated(data: Dataset, options: SplitOptions) -> pd.Series:
+    """The dates of the rows that have one, in their order; no later ones than maturity allows."""
     if data.dates is None:
         raise InputError(
-            "split temporal: the rows have no date",
+            f"split {options.name}: the rows have no date",
             "a start date, or `time:` for a table",
             "use another split",
         )
     dates = data.dates.dropna().sort_values(kind="stable")
-    rest, test = _latest(dates, options.test)
-    train, valid = _latest(rest, options.valid)
-    parts = [part.index.to_numpy(object) for part in (train, valid, test)]
-    _check_one_class(data, parts, "temporal")
-    return Split("temporal", parts[0], parts[1], parts[2], excluded=len(data.y) - len(dates))
+    last = last_mature(data, options.maturity)
+    return dates if last is None else dates[dates <= last]
 
 
 def _latest(dates: pd.Series, share: float) -> tuple[pd.Series, pd.Series]:
     """Sorted `dates` cut in two where the later piece's share is nearest to `share`."""
+    return blocks(dates, [1 - share])[0]
+
+
+def blocks(dates: pd.Series, starts: Sequence[float]) -> list[tuple[pd.Series, pd.Series]]:
+    """(all before, block) for blocks of sorted `dates` that start at these shares of the rows.
+
+    Each block ends where the next starts, the last at the end. No date is in two blocks: a start
+    is moved to the nearest place between two dates, and blocks that meet there become one.
+    """
     values = dates.to_numpy()
     cuts = np.flatnonzero(values[1:] != values[:-1]) + 1
     if not len(cuts):
@@ -162,8 +283,14 @@ def _latest(dates: pd.Series, share: float) -> tuple[pd.Series, pd.Series]:
             "at least three different dates",
             "use another split",
         )
-    cut = cuts[np.abs(len(values) - cuts - share * len(values)).argmin()]
-    return dates.iloc[:cut], dates.iloc[cut:]
+    near = {int(cuts[np.abs(cuts - share * len(values)).argmin()]) for share in starts}
+    edges = [*sorted(near), len(values)]
+    return [(dates.iloc[:a], dates.iloc[a:b]) for a, b in pairwise(edges)]
+
+
+def ids_of(rows: pd.Series) -> Ids:
+    """The index as an array of objects."""
+    return rows.index.to_numpy(object)
 
 
 def group(data: Dataset, options: SplitOptions, seed: int) -> Split:
@@ -173,28 +300,52 @@ def group(data: Dataset, options: SplitOptions, seed: int) -> Split:
     asked for by that. So a share is off by half of the largest group at most, which is much where
     a few groups hold most rows. Rows without a group are in no part.
     """
-    groups = _groups(data, options.by).dropna()
+    return _by_group(data, _groups(data, options.by).dropna(), options, seed)
+
+
+def near_duplicate(data: Dataset, options: SplitOptions, seed: int) -> Split:
+    """Rows with nearly the same text stay together: sister trials, copies, new versions.
+
+    Groups are those of `duplicates.near_duplicate_groups` over all text known at registration;
+    they are held out as in `group`. A row without text is a group of its own.
+    """
+    names = Columns.of(data.columns).text
+    if not names:
+        raise InputError(
+            "split near-duplicate: the rows have no text",
+            "a text column known at registration",
+            "use another split",
+        )
+    rows = zip(*(data.X[name] for name in names), strict=True)
+    numbers = near_duplicate_groups([" ".join(row) for row in rows])
+    groups = pd.Series(numbers, index=data.X.index, name="near-duplicate").astype("str")
+    return _by_group(data, groups, options, seed)
+
+
+def _by_group(data: Dataset, groups: pd.Series, options: SplitOptions, seed: int) -> Split:
     rng = np.random.default_rng([seed, zlib.crc32(b"group split")])
     rest, test = _held_out(groups, options.test, rng)
     train, valid = _held_out(rest, options.valid, rng)
     for part, rows in (("test", test), ("train", rest), ("valid", valid), ("train", train)):
         if rows.empty:
             raise InputError(
-                f"split group: no group is left for {part}; {groups.name} has {groups.nunique()} "
-                f"groups, the largest with {groups.value_counts().max()} of {len(groups)} rows",
+                f"split {options.name}: no group is left for {part}; {groups.name} has "
+                f"{groups.nunique()} groups, the largest with {groups.value_counts().max()} of "
+                f"{len(groups)} rows",
                 "at least three groups, of a size that fits the shares",
-                "name another column in `by`, or use another split or seed",
+                "use another split or seed, or name another column in `by`",
             )
-    parts = [part.index.to_numpy(object) for part in (train, valid, test)]
-    _check_one_class(data, parts, "group")
+    parts = [ids_of(part) for part in (train, valid, test)]
+    _check_one_class(data, parts, options.name)
     return Split(
-        "group",
+        options.name,
         parts[0],
         parts[1],
         parts[2],
         seed=seed,
         excluded=len(data.y) - len(groups),
         groups=groups.astype(str),
+        kind="group",
     )
 
 
@@ -281,16 +432,68 @@ def _check_one_class(data: Dataset, parts: list[Ids], split: str) -> None:
             )
 
 
-SPLITS: dict[str, Callable[[Dataset, SplitOptions, int], Split]] = {
+def twin(data: Dataset, options: SplitOptions, seed: int) -> list[Split]:
+    """The random twin of another split (`of`): the same rows, sizes and class rates in every part.
+
+    The rows of the split `of` change parts at random, each with one of its own class (or with the
+    same labels), so that nothing but the rule tells the two apart: what a model scores better on
+    the twin is the optimism of a random split. A row whose labels nobody shares keeps its part.
+    """
+    known = [name for name in SPLITS if name not in ("stratified", "stratified-kfold", "twin")]
+    if options.of not in known:
+        raise unknown_name("split to draw a twin of", options.of, known)
+    found = []
+    for origin in make_splits(data, options.origin, seed):
+        fold = origin.name.partition("/")[2]
+        name = f"{options.shown}/{fold}" if fold else options.shown
+        ids = np.concatenate([getattr(origin, part) for part in PARTS])
+        sizes = [len(getattr(origin, part)) for part in PARTS]
+        part = _exchanged(np.repeat(np.arange(len(PARTS)), sizes), data.take(ids)[1], seed)
+        train, valid, test = (ids[part == number] for number in range(len(PARTS)))
+        found.append(Split(name, train, valid, test, seed=seed, excluded=origin.excluded))
+    return found
+
+
+def _exchanged(part: Ints, y: Ints, seed: int) -> Ints:
+    """The part numbers, (n,), shuffled among the rows of each class or set of labels."""
+    rng = np.random.default_rng([seed, zlib.crc32(b"split twin")])
+    alike = np.unique(y, axis=0, return_inverse=True)[1].ravel()
+    shuffled = part.copy()
+    for number in range(int(alike.max()) + 1):
+        rows = np.flatnonzero(alike == number)
+        shuffled[rows] = rng.permutation(part[rows])
+    return shuffled
+
+
+Rule = Callable[[Dataset, SplitOptions, int], "Split | list[Split]"]
+SPLITS: dict[str, Rule] = {
     "stratified": stratified,
+    "stratified-kfold": stratified_kfold,
     "temporal": temporal,
+    "rolling": rolling,
     "group": group,
+    "near-duplicate": near_duplicate,
     "official": official,
+    "twin": twin,
 }
 
 
-def make_split(data: Dataset, options: SplitOptions, seed: int) -> Split:
-    """The split that `options` name, over the labelled rows of `data`."""
+def make_splits(data: Dataset, options: SplitOptions, seed: int) -> list[Split]:
+    """The splits that one entry stands for, over the labelled rows of `data`.
+
+    One, but for the folds of a k-fold or a rolling origin, which are named `rolling/1` and so on.
+    """
     if options.name not in SPLITS:
         raise unknown_name("split", options.name, SPLITS)
-    return SPLITS[options.name](data, options, seed)
+    found = SPLITS[options.name](data, options, seed)
+    return found if isinstance(found, list) else [found]
+
+
+def make_split(data: Dataset, options: SplitOptions, seed: int) -> Split:
+    """The first of `make_splits`."""
+    return make_splits(data, options, seed)[0]
+
+
+def family(split: str) -> str:
+    """The name of the entry that a split belongs to: `rolling` for `rolling/2`."""
+    return split.partition("/")[0]

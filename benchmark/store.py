@@ -1,11 +1,13 @@
 """The results folder: one folder a cell, written whole or not at all.
 
 <run>/config.yaml   plan.json   rejected.csv   splits/<hash>.parquet
-<run>/<task>/<split>/<model>/<key>/{record.json, predictions.parquet}
+<run>/<task>/<split>/<model>/<key>/{record.json, predictions.parquet, explanation.json,
+texts.parquet}   .studies/<key>.jsonl (while a cell is tuned)
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -20,14 +22,16 @@ import pandas as pd
 import psutil
 
 from benchmark.cells import SCHEMA, Cell, Result
-from benchmark.receipts import json_bytes, sha256
-from benchmark.splits import Split
+from benchmark.receipts import json_bytes, sealed, sha256
 from features.errors import InputError
 
 _ASIDE = re.compile(
-    r"\.([0-9a-f]{16}|[0-9a-f]{64}\.parquet|plan\.json|config\.yaml|rejected\.csv)-(?P<pid>\d+)"
+    r"\.([0-9a-f]{16}|[0-9a-f]{64}\.parquet|plan\.json|config\.yaml|rejected\.csv|audit\.json)-(?P<pid>\d+)"
 )
 PLAN, RECORD, PREDICTIONS = "plan.json", "record.json", "predictions.parquet"
+EXPLANATION, AUDIT = "explanation.json", "audit.json"
+TEXTS = "texts.parquet"
+"""Texts of the data that an explanation quotes: it can be read without them."""
 State = Literal["done", "failed", "missing"]
 
 
@@ -39,8 +43,7 @@ class Store:
 
     def folder(self, cell: Cell) -> Path:
         """Where a cell's files stand."""
-        parts = [slug(part) for part in (cell.task, cell.split, cell.label)]
-        return self.root.joinpath(*parts, cell.key[:16])
+        return self.root / folder_of(cell)
 
     def write(self, cell: Cell, result: Result) -> None:
         """Put a finished or failed cell in place in one step."""
@@ -53,7 +56,15 @@ class Store:
             data = parquet_bytes(result.predictions)
             record["predictions_sha256"] = sha256(data)
             _write_synced(aside / PREDICTIONS, data)
-        _write_synced(aside / RECORD, json_bytes(record))
+        if result.explanation is not None:
+            data = json_bytes(result.explanation)
+            record["explanation_sha256"] = sha256(data)
+            _write_synced(aside / EXPLANATION, data)
+        if result.texts is not None:
+            data = parquet_bytes(result.texts)
+            record["texts_sha256"] = sha256(data)
+            _write_synced(aside / TEXTS, data)
+        _write_synced(aside / RECORD, sealed(record))
         if self.state(final) != "done":  # an earlier failure, or damaged
             shutil.rmtree(final, ignore_errors=True)
         try:
@@ -65,6 +76,18 @@ class Store:
             shutil.rmtree(aside)
         _sync_folder(final.parent)
 
+    def journal(self, cell: Cell) -> Path:
+        """Where the tuning study of a cell is kept until the cell is done."""
+        return self.root / ".studies" / f"{cell.key[:16]}.jsonl"
+
+    def forget_journal(self, cell: Cell) -> None:
+        """Remove the study of a cell that is done; its trials stand in the record."""
+        file = self.journal(cell)
+        if file.is_file():
+            file.unlink()
+            with contextlib.suppress(OSError):  # others are being tuned
+                file.parent.rmdir()
+
     def sweep(self) -> None:
         """Remove what processes that no longer run left half-written, and nothing else."""
         for places in (".*-*", "splits/.*-*", "*/*/*/.*-*"):
@@ -72,6 +95,22 @@ class Store:
                 found = _ASIDE.fullmatch(path.name)
                 if found and not psutil.pid_exists(int(found["pid"])):
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def write_run(self, plan: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
+        """Put the run's own files in place; the plan holds the sha256 of the others.
+
+        The plan comes first, as it marks the folder as one of ours. Files of an earlier plan go
+        before it: after a crash some may be missing, none is another than the plan says.
+        """
+        sums = {name: sha256(data) for name, data in files.items()}
+        for name, wanted in sums.items():
+            path = self.root / name
+            if path.is_file() and sha256(path.read_bytes()) != wanted:
+                path.unlink()
+        self.write_file(PLAN, sealed({**plan, "schema": SCHEMA, "files": sums}))
+        for name, data in files.items():
+            if not (self.root / name).is_file():
+                self.write_file(name, data)
 
     def write_file(self, name: str, data: bytes) -> None:
         """Put one file of the run in place in one step."""
@@ -81,18 +120,13 @@ class Store:
         _write_synced(aside, data)
         aside.replace(path)
 
-    def write_split(self, split: Split) -> None:
-        """Keep the ids of a split under its hash."""
-        name = f"splits/{split.hash}.parquet"
-        if not (self.root / name).exists():
-            self.write_file(name, parquet_bytes(split.frame()))
-
-    def groups(self, split_hash: str) -> pd.Series:
-        """The group of each id of a stored split that holds out groups."""
+    def groups(self, split_hash: str) -> pd.Series | None:
+        """The group of each id of a stored split that holds out groups; None for any other."""
         file = self.root / "splits" / f"{split_hash}.parquet"
         if not file.is_file():
-            raise InputError(f"no split at {file}", "the split that a record names", "run again")
-        return pd.read_parquet(file).set_index("id")["group"]
+            return None
+        frame = pd.read_parquet(file)
+        return frame.set_index("id")["group"] if "group" in frame else None
 
     def record(self, path: str | Path) -> dict[str, Any] | None:
         """The record in a cell's folder, None where there is none or it is damaged.
@@ -154,6 +188,11 @@ def _check_schema(found: Mapping[str, Any], file: Path) -> None:
     schema = found.get("schema")
     if not isinstance(schema, int) or schema > SCHEMA:
         raise InputError(f"{file} has schema {schema}", f"at most {SCHEMA}", "update trialmark")
+
+
+def folder_of(cell: Cell) -> str:
+    """The folder of a cell's files within a results folder."""
+    return "/".join([*map(slug, (cell.task, cell.split, cell.label)), cell.key[:16]])
 
 
 def slug(name: str) -> str:

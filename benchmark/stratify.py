@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from models.base import Ints
@@ -27,3 +29,23 @@ def drawn(y: Ints, share: float, seed: int) -> tuple[Ints, Ints]:
     splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=share, random_state=seed)
     rest, taken = next(splitter.split(y, y))
     return np.sort(rest), np.sort(taken)
+
+
+def dealt(y: Ints, folds: int, seed: int) -> Ints:
+    """A fold number (0 to folds - 1) for each row of `y`, each fold with the rates of the whole.
+
+    Classes (n,): scikit-learn's shuffled `StratifiedKFold`, so that a notebook with this seed gets
+    the same folds; a class of fewer rows than folds is missing in some. Labels (n, k): iterative
+    stratification as in `drawn`. Raises `ValueError` where every class has fewer rows than folds.
+    """
+    number = np.empty(len(y), np.int64)
+    if y.ndim == 1:
+        from sklearn.model_selection import StratifiedKFold as KFold
+    else:
+        from iterstrat.ml_stratifiers import MultilabelStratifiedKFold as KFold
+    with warnings.catch_warnings():  # of a small class; callers decide what is too small
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        splitter = KFold(n_splits=folds, shuffle=True, random_state=seed)
+        for fold, (_, taken) in enumerate(splitter.split(y, y)):
+            number[taken] = fold
+    return number

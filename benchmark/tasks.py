@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from benchmark.dataset import Dataset, Rows
+from benchmark.history import register
 from benchmark.readers import study_design, top, trialbench
-from benchmark.readers.canonical import STATUS
+from benchmark.readers.canonical import OUTCOMES, STATUS
 from benchmark.readers.canonical_articles import LABELS
 from features.errors import InputError, unknown_name
 from models.base import Ints, Target
@@ -31,8 +32,7 @@ class Task:
 
 
 def _trial_outcome(rows: Rows) -> tuple[Target, Ints]:
-    codes = {"COMPLETED": 1, "TERMINATED": 0, "WITHDRAWN": 0, "SUSPENDED": 0}
-    return Target("binary", ("stopped", "completed")), _coded(rows, codes)
+    return Target("binary", ("stopped", "completed")), _coded(rows, OUTCOMES)
 
 
 def _trial_status(rows: Rows) -> tuple[Target, Ints]:
@@ -175,6 +175,8 @@ def labelled(rows: Rows, task: str) -> Dataset:
         groups=None if rows.group is None else X[rows.group],
         official=None if rows.official is None else X[rows.official],
         oracle={level: p[keep] for (level, of), p in rows.oracle.items() if of == task},
+        history=rows.history,
+        register=register(rows, keep),
     )
 
 

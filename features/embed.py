@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib
 import importlib.metadata
@@ -15,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from features import vectors
+from features import vectors, windows
 from features.checkpoints import Checkpoint, fetch, files_sha256, resolve
 from features.errors import InputError
 from features.vectors import Embedded, Vector
+from features.windows import Long
 
 SHARD = 512
 """Texts in one file of the cache: what a killed run may lose, 10 to 40 s of CPU work."""
@@ -32,14 +34,17 @@ class Encoder:
     """How a text becomes a vector.
 
     `name` is a checkpoint as `features.checkpoints.resolve` takes it; its own pooling is used, the
-    mean over tokens where it states none. Texts are cut to `max_tokens`, the two marks at the ends
-    included. `normalize` scales each vector to length 1.
+    mean over tokens where it states none. A text of more than `max_tokens`, the two marks at the
+    ends included, is cut to so many; with `long` its windows of that length are pooled instead, by
+    the mean (weighted by their tokens) or by the largest value of each dimension. Shorter texts
+    have the same vector with all three. `normalize` scales each vector to length 1.
     """
 
     name: str = "bundled:minilm"
     revision: str | None = None
     max_tokens: int = 256
     normalize: bool = True
+    long: Long = "cut"
 
 
 @dataclass(frozen=True)
@@ -47,10 +52,10 @@ class EmbedReport:
     """What one call of `embed` did.
 
     `encoder` names the encoder with a hash of all that makes the vectors what they are. Of `texts`
-    rows, `unique` differ, of which `computed` were not in the cache and `cut` are longer than
-    `max_tokens`. `seconds` is the time spent computing now, `seconds_cold` the time that the unique
-    texts took when they were computed: what the call would have cost with an empty cache. Neither
-    holds the seconds that loading the encoder takes.
+    rows, `unique` differ, of which `computed` were not in the cache; those longer than `max_tokens`
+    are `cut` or, with `long`, `chunked`. `seconds` is the time spent computing now, `seconds_cold`
+    the time that the unique texts took when they were computed: what the call would have cost with
+    an empty cache. Neither holds the seconds that loading the encoder takes.
     """
 
     encoder: str
@@ -58,8 +63,16 @@ class EmbedReport:
     unique: int
     computed: int
     cut: int
+    chunked: int
     seconds: float
     seconds_cold: float
+
+
+def summed(reports: Sequence[EmbedReport]) -> EmbedReport:
+    """One report of several calls (at least one) with the same encoder: all is added up."""
+    numbers = [field.name for field in dataclasses.fields(EmbedReport) if field.name != "encoder"]
+    sums = {name: sum(getattr(report, name) for report in reports) for name in numbers}
+    return dataclasses.replace(reports[0], **sums)
 
 
 def find(encoder: Encoder) -> Checkpoint:
@@ -103,12 +116,14 @@ def embed(
             vectors.write(folder, rows)
         known |= rows
         seconds += sum(row.seconds for row in rows.values())
+    over = sum(row.tokens > encoder.max_tokens for row in known.values())
     report = EmbedReport(
         encoder=name,
         texts=len(keys),
         unique=len(unique),
         computed=len(missing),
-        cut=sum(row.tokens > encoder.max_tokens for row in known.values()),
+        cut=over if encoder.long == "cut" else 0,
+        chunked=0 if encoder.long == "cut" else over,
         seconds=seconds,
         seconds_cold=sum(row.seconds for row in known.values()),
     )
@@ -132,6 +147,8 @@ def identity(encoder: Encoder, checkpoint: Checkpoint, device: str) -> str:
         "files": files_sha256(folder),
         "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES},
     }
+    if encoder.long != "cut":  # so that vectors of cut texts keep the name they had before
+        parts["long"] = encoder.long
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     slug = "".join(c if c.isalnum() or c in "-_." else "-" for c in checkpoint.label)
     return f"{slug[:80]}-{digest[:16]}"
@@ -184,28 +201,58 @@ def _compute(
             rows: dict[bytes, Embedded] = {}
             for batch in _batches(order[start : start + SHARD], tokens, encoder, device):
                 began = time.perf_counter()
-                found = model.encode(
-                    [texts[key] for key in batch],
-                    batch_size=len(batch),
-                    show_progress_bar=False,
-                    normalize_embeddings=encoder.normalize,
-                )
+                if _in_windows(tokens[batch[0]], encoder):
+                    found = _pooled(model, texts[batch[0]], encoder, device)
+                else:
+                    found = _encoded(model, [texts[key] for key in batch], encoder)
                 share = (time.perf_counter() - began) / len(batch)
-                for key, vector in zip(batch, np.asarray(found, dtype=np.float32), strict=True):
+                for key, vector in zip(batch, found, strict=True):
                     rows[key] = Embedded(vector, share, tokens[key])
             yield rows
     finally:
         torch.set_num_threads(before)
 
 
+def _in_windows(tokens: int, encoder: Encoder) -> bool:
+    return encoder.long != "cut" and tokens > encoder.max_tokens
+
+
+def _encoded(model: Any, texts: list[str], encoder: Encoder) -> Vector:
+    found = model.encode(
+        texts,
+        batch_size=len(texts),
+        show_progress_bar=False,
+        normalize_embeddings=encoder.normalize,
+    )
+    return np.asarray(found, dtype=np.float32)
+
+
+def _pooled(model: Any, text: str, encoder: Encoder, device: str) -> Vector:
+    vector = windows.embed_long(
+        model,
+        text,
+        max_tokens=encoder.max_tokens,
+        pooling=encoder.long,
+        normalize=encoder.normalize,
+        together=_most(encoder.max_tokens, device),
+    )
+    return vector[None]
+
+
+def _most(tokens: int, device: str) -> int:
+    """Texts of so many tokens in one batch: one on a CPU, else as many as the budget allows."""
+    return 1 if device == "cpu" else max(1, _BATCH_TOKENS // tokens)
+
+
 def _batches(
     order: Sequence[bytes], tokens: Mapping[bytes, int], encoder: Encoder, device: str
 ) -> Iterator[Sequence[bytes]]:
-    """Parts of `order` (longest first): one text on a CPU, else as many as the budget allows."""
+    """Parts of `order` (longest first); a text that is read in windows stands alone."""
     start = 0
     while start < len(order):
         longest = max(1, min(tokens[order[start]], encoder.max_tokens))
-        size = 1 if device == "cpu" else max(1, _BATCH_TOKENS // longest)
+        alone = _in_windows(tokens[order[start]], encoder)
+        size = 1 if alone else _most(longest, device)
         yield order[start : start + size]
         start += size
 
@@ -222,7 +269,7 @@ def _count_tokens(model: Any, texts: Mapping[bytes, str]) -> dict[bytes, int]:
 
 
 def _load(encoder: Encoder, folder: Path, device: str) -> Any:
-    with _quiet():
+    with quiet():
         from sentence_transformers import SentenceTransformer
 
         try:
@@ -239,12 +286,14 @@ def _load(encoder: Encoder, folder: Path, device: str) -> Any:
                 "a sentence encoder that needs no code of its own",
                 "set encoder: bundled:minilm",
             ) from error
+    if encoder.long != "cut":
+        windows.check(model, encoder.name)
     model.max_seq_length = encoder.max_tokens
     return model
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the progress bars and notices that transformers writes while it loads."""
     logging: Any = importlib.import_module("transformers.utils.logging")
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

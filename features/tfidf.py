@@ -1,4 +1,4 @@
-"""Texts as weighted counts of words and word groups."""
+"""Texts as weighted counts of words and word groups, or of pieces of words."""
 
 from __future__ import annotations
 
@@ -24,21 +24,25 @@ class Tfidf:
         texts: Sequence[str],
         *,
         ngram_max: int = 2,
+        characters: tuple[int, int] | None = None,
         min_df: int = 2,
         max_features: int | None = None,
         sublinear: bool = True,
     ) -> tuple[Self, Any]:
         """The fitted vectorizer and the CSR matrix of `texts`, float64 (n, vocabulary).
 
-        Terms in fewer than `min_df` texts are left out, but with few texts fewer are asked for:
-        never more than a tenth of the texts. `max_features` keeps the most frequent. `sublinear`
-        takes 1 + ln(count) for the count. Raises `InputError` where no term is left.
+        Terms are groups of one to `ngram_max` words or, with `characters`, pieces of words of so
+        many characters (least, most), the space before and after a word included. Terms in fewer
+        than `min_df` texts are left out, but with few texts fewer are asked for: never more than a
+        tenth of the texts. `max_features` keeps the most frequent. `sublinear` takes 1 + ln(count)
+        for the count. Raises `InputError` where no term is left.
         """
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         least = max(1, min(min_df, len(texts) // 10))
         vectorizer = TfidfVectorizer(
-            ngram_range=(1, ngram_max),
+            analyzer="word" if characters is None else "char_wb",
+            ngram_range=(1, ngram_max) if characters is None else characters,
             min_df=least,
             max_features=max_features,
             sublinear_tf=sublinear,

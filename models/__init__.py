@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from features.columns import Columns
 from features.errors import InputError, closest, unknown_name
 from models.base import Context, Model, Params, Target
+from models.estimator import version
 
 MODELS = {
     "prior": "models.floors:Prior",
@@ -19,6 +20,9 @@ MODELS = {
     "tfidf-logreg": "models.tfidf_logreg:TfidfLogReg",
     "lightgbm": "models.gbdt:LightGBM",
     "encoder": "models.encoder:EncoderClassifier",
+    "blend": "models.blend:Blend",
+    "sklearn": "models.peer:Sklearn",
+    "skrub": "models.skrub_hgb:Skrub",
 }
 
 
@@ -42,9 +46,26 @@ def check_params(name: str, params: Mapping[str, Any]) -> Params:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "missing":
+            raise InputError(f"{name}: {where} is missing", "a value", "set it") from None
         raise InputError(
             f"{name}: {where} = {first['input']!r}", first["msg"], closest(where, kind.model_fields)
         ) from None
+
+
+def libraries(name: str, params: Params) -> dict[str, str | None]:
+    """Version of each distribution that decides what model `name` predicts, None if not installed.
+
+    A model whose parameters decide which these are has a class method `behind` that says so.
+    """
+    kind = model_class(name)
+    behind = getattr(kind, "behind", None)
+    found: dict[str, str | None] = (
+        {distribution: version(distribution) for distribution in kind.libraries}
+        if behind is None
+        else behind(params)
+    )
+    return found
 
 
 def build(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,12 @@ from pydantic import BaseModel, ConfigDict
 
 from features.columns import Columns, Inputs
 
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+    from models.attribution import Attribution
+
+T = TypeVar("T")
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -52,6 +59,36 @@ class Timer:
             self.seconds[phase] += time.perf_counter() - start
 
 
+class Memo:
+    """What several fits of one cell share: a fitted vocabulary, a table cut into bins.
+
+    It keeps the `most` things used last. A key must hold all that decides the thing, the rows too
+    (`rows_key`).
+    """
+
+    def __init__(self, most: int = 48) -> None:
+        self._most = most
+        self._kept: OrderedDict[Hashable, Any] = OrderedDict()
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gave for this key before, or gives now."""
+        found: T = self._kept.pop(key) if key in self._kept else make()
+        self._kept[key] = found  # at the end: used last
+        if len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+        return found
+
+
+def rows_key(X: pd.DataFrame) -> str:
+    """sha256 of the ids of the rows and of all they hold, in their order.
+
+    Not of the ids alone: a row with its text redacted is another row to a model. About 10 ms for
+    1,000 rows of 3,000 characters.
+    """
+    cells = pd.util.hash_pandas_object(X, index=True).to_numpy()
+    return hashlib.sha256("\0".join(map(str, X.columns)).encode() + cells.tobytes()).hexdigest()
+
+
 @dataclass(frozen=True)
 class Context:
     """What a model may use besides its data.
@@ -59,6 +96,7 @@ class Context:
     `cache` is a folder for things that are dear to compute again (None: keep nothing), `device`
     is `cpu`, `cuda` or `mps`, `threads` bounds every library's pool. Work that turns columns into
     numbers is done under `with context.timer("features")`, so that it is told apart from fitting.
+    `memo` is shared by all fits of one cell: tuning fits many models on the same rows.
     """
 
     seed: int = 0
@@ -66,6 +104,23 @@ class Context:
     device: str = "cpu"
     threads: int = 1
     timer: Timer = field(default_factory=Timer)
+    memo: Memo = field(default_factory=Memo)
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """`memo.once`; where the thing is there already, the seconds it took count as `spared`."""
+        made = False
+
+        def timed() -> tuple[T, float]:
+            nonlocal made
+            made, before, start = True, self.timer.seconds.get("spared", 0.0), time.perf_counter()
+            value = make()
+            spared = self.timer.seconds.get("spared", 0.0) - before
+            return value, time.perf_counter() - start + spared
+
+        value, seconds = self.memo.once(key, timed)
+        if not made:
+            self.timer.seconds["spared"] += seconds
+        return value
 
 
 class Params(BaseModel):
@@ -97,8 +152,24 @@ class Model(Protocol):
     def preflight(cls, params: Any) -> None:
         """Raise `InputError` if something the model needs cannot be had (a checkpoint, say)."""
 
-    def fit(self, X: pd.DataFrame, y: Ints, valid: tuple[pd.DataFrame, Ints]) -> Self:
-        """Learn from the rows `X` (n) with targets `y`; `valid` is for early stopping only."""
+    @classmethod
+    def space(cls, columns: Columns, target: Target) -> dict[str, BaseDistribution]:
+        """What tuning searches, by parameter, for these inputs; {} where there is nothing to tune.
+
+        Each default lies inside, since tuning begins with the defaults.
+        """
+
+    def fit(self, X: pd.DataFrame, y: Ints, valid: tuple[pd.DataFrame, Ints] | None) -> Self:
+        """Learn from the rows `X` (n) with targets `y`; `valid` is for early stopping only.
+
+        Without `valid` training goes on to the end that the parameters set.
+        """
+
+    def settled(self) -> dict[str, Any]:
+        """Parameters that repeat this fit without valid rows: the rounds or steps it stopped at."""
 
     def predict_proba(self, X: pd.DataFrame) -> Floats:
         """Probabilities, (n, k): rows sum to 1, except for a multi-label target."""
+
+    def explain(self, X: pd.DataFrame) -> Attribution | None:
+        """What each prediction for `X` is made of; None for a model without inputs to show."""

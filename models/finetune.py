@@ -9,57 +9,73 @@ torch's and transformers'.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 from zlib import crc32
 
 import numpy as np
-import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from features.errors import InputError
 from models.base import Context, Floats, Ints, Target
 from models.losses import LossParams, Objective, objective, pick
+from models.network import Long, Network, Pooling, groups, hold, n_layers
+from models.tokens import Batch, Encoded, Rows, batch_of, in_fixed_order, length_grouped, pieces
 
 if TYPE_CHECKING:
     import torch
-
-Batch = npt.NDArray[np.int64]
-"""Numbers of the rows of one batch."""
 
 
 class EncoderParams(LossParams):
     """Parameters of the fine-tuned encoder.
 
-    `checkpoint` and `revision` are those of `features.checkpoints.resolve`. Texts are cut to
-    `max_length` tokens. `template` is that of `features.text.join_text`; the text
-    it gives is cut to `max_characters` before that. `max_steps` bounds the
-    optimiser steps that `epochs` asks for; one step takes `batch_size * accumulation` rows.
-    `warmup` is the share of the steps during which the learning rate `lr` rises from 0; then it
-    falls to 0 by `schedule`. The valid rows are scored every `eval_every_steps` steps (None: once
-    an epoch) and after the last step; training ends early after `patience` scores in a row that
-    bring no better `monitor` (None: never), and the weights of the best score are kept. To monitor
-    `loss` is to monitor the loss that is trained, with its class weights; F1 is taken at the most
-    likely class, or at 0.5 for each label. For the loss's own parameters see
-    `models.losses.LossParams`. `precision` `auto` trains in bfloat16 on a GPU that has it, else in
-    float16 with loss scaling, and in float32 elsewhere; scores and predictions are always computed
-    in float32.
+    `checkpoint` and `revision` are those of `features.checkpoints.resolve`. `template` is that of
+    `features.text.join_text`; the text it gives is cut to `max_characters`, and then read in a
+    window of `max_length` tokens. With `long` `max` or `mean` a longer text is read in up to
+    `max_windows` windows and the maximum or mean over them is taken; `cut` reads the first alone.
+    `pooling` makes one vector of a text: that of the first token (`cls`), the `mean` over tokens,
+    or what the checkpoint's own `head` makes of it. With `table: head` the table's columns go, as
+    numbers, into the head, beside the pooled text (`cls` or `mean`); `verbalised` writes them into
+    the text. `dropout` is that of the head; None is what the checkpoint says of its own, or 0.1.
+
+    `max_steps` bounds the optimiser steps that `epochs` asks for; one step takes
+    `batch_size * accumulation` rows. `warmup` is the share of the steps during which the learning
+    rate `lr` rises from 0; then it falls to 0 by `schedule`. Each layer has `layer_decay` times
+    the rate of the one above, the head `head_factor` times that of the last layer. The first
+    `head_steps` steps train the head alone; the first `frozen_layers` layers, and then the
+    embeddings too, are never trained. `stop_after` ends the training before the schedule does.
+
+    The valid rows are scored every `eval_every_steps` steps (None: once an epoch) and after the
+    last step; training ends early after `patience` scores in a row that bring no better `monitor`
+    (None: never), and the weights of the best score are kept. To monitor `loss` is to monitor the
+    loss that is trained, with its class weights; F1 is taken at the most likely class, or at 0.5
+    for each label. For the loss's own parameters see `models.losses.LossParams`. `precision`
+    `auto` trains in bfloat16 on a GPU that has it, else in float16 with loss scaling, and in
+    float32 elsewhere; scores and predictions are always computed in float32.
     """
 
     checkpoint: str = "distilbert-base-uncased"
     revision: str | None = None
     max_length: int = Field(128, ge=8)
+    long: Long = "cut"
+    max_windows: int = Field(4, ge=2)
     template: str | None = None
     max_characters: int | None = Field(None, ge=1)
+    pooling: Pooling = "mean"
+    table: Literal["verbalised", "head"] = "verbalised"
+    dropout: float | None = Field(None, ge=0, lt=1)
     epochs: int = Field(3, ge=1)
     max_steps: int | None = Field(None, ge=1)
+    stop_after: int | None = Field(None, ge=1)
     batch_size: int = Field(16, ge=1)
     accumulation: int = Field(1, ge=1)
     lr: float = Field(2e-5, gt=0)
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    head_factor: float = Field(10.0, gt=0)
+    head_steps: int = Field(0, ge=0)
+    frozen_layers: int = Field(0, ge=0)
     weight_decay: float = Field(0.01, ge=0)
     warmup: float = Field(0.1, ge=0, lt=1)
     schedule: Literal["linear", "cosine"] = "linear"
@@ -68,51 +84,15 @@ class EncoderParams(LossParams):
     eval_every_steps: int | None = Field(None, ge=1)
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
 
-
-@dataclass(frozen=True)
-class Encoded:
-    """Texts as tokens: ids cut to the limit, and each text's length before the cut."""
-
-    ids: list[npt.NDArray[np.int32]]
-    full_length: Ints
-    pad_id: int
-
-    @property
-    def lengths(self) -> Ints:
-        """Tokens of each text after the cut."""
-        return np.array([len(row) for row in self.ids], dtype=np.int64)
-
-
-def encode(texts: list[str], tokenizer: Any, max_length: int, *, threads: int = 1) -> Encoded:
-    """Tokenise `texts`, each cut at its end to `max_length` tokens (special tokens included)."""
-    pad_id = 0 if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
-    if not texts:
-        return Encoded([], np.zeros(0, dtype=np.int64), pad_id)
-    with _tokenizer_threads(threads):
-        found = tokenizer(texts, truncation=True, max_length=max_length).encodings
-    special = tokenizer.num_special_tokens_to_add()
-    # what was cut off comes in pieces, each with special tokens of its own
-    full = [
-        len(row.ids) + sum(len(piece.ids) - special for piece in row.overflowing) for row in found
-    ]
-    return Encoded([np.array(row.ids, dtype=np.int32) for row in found], np.array(full), pad_id)
-
-
-def length_grouped(lengths: Ints, batch_size: int, rng: np.random.Generator) -> list[Batch]:
-    """All rows once, in batches of similar length, shuffled.
-
-    As transformers' `LengthGroupedSampler`: rows are shuffled, sorted by length within windows of
-    50 batches (fewer for few rows, so that batches differ between epochs), and the batches are
-    shuffled again.
-    """
-    rows = rng.permutation(len(lengths))
-    window = batch_size * max(1, min(len(lengths) // (4 * batch_size), 50))
-    batches = []
-    for start in range(0, len(rows), window):
-        part = rows[start : start + window]
-        part = part[np.argsort(lengths[part], kind="stable")]
-        batches += [part[at : at + batch_size] for at in range(0, len(part), batch_size)]
-    return [batches[number] for number in rng.permutation(len(batches))]
+    @model_validator(mode="after")
+    def _vector_beside_the_table(self) -> Self:
+        if self.table == "head" and self.pooling == "head":
+            raise InputError(
+                "table: head with pooling: head",
+                "pooling mean or cls, which give a vector to put beside the table",
+                "set pooling: mean",
+            )
+        return self
 
 
 def probabilities(logits: Floats, *, multilabel: bool) -> Floats:
@@ -122,33 +102,28 @@ def probabilities(logits: Floats, *, multilabel: bool) -> Floats:
     return np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
 
 
-def logits(network: Any, rows: Encoded, *, batch_size: int) -> Floats:
-    """Outputs of the network for each row, (n, k), in float32 and without dropout.
+def logits(network: Network, rows: Encoded, *, most: int) -> Floats:
+    """Outputs for each row, (n, k), in float32 and without dropout, `most` windows at a time.
 
-    Rows are batched by length and then by content, so that a row's batch, and with it the last
-    bits of its value, do not depend on the order of the rows.
+    They do not depend on the order of the rows.
     """
     import torch
 
-    order = sorted(
-        range(len(rows.ids)), key=lambda row: (len(rows.ids[row]), rows.ids[row].tobytes())
-    )
-    out = np.zeros((len(order), network.config.num_labels))
-    training = network.training
-    network.eval()
+    out = np.zeros((len(rows.ids), network.encoder.config.num_labels))
+    training = network.parts.training
+    network.parts.eval()
     with torch.inference_mode():
-        for start in range(0, len(order), batch_size):
-            batch = np.array(order[start : start + batch_size])
-            out[batch] = network(**_padded(rows, batch, network.device)).logits.cpu().numpy()
-    network.train(training)
+        for piece in pieces(rows.windows, in_fixed_order(rows), most):
+            out[piece] = network(batch_of(rows, piece, network.device)).cpu().numpy()
+    network.parts.train(training)
     return out
 
 
 def train(
-    network: Any,
+    network: Network,
     rows: tuple[Encoded, Ints],
     *,
-    valid: tuple[Encoded, Ints],
+    valid: tuple[Encoded, Ints] | None,
     params: EncoderParams,
     target: Target,
     context: Context,
@@ -156,48 +131,97 @@ def train(
     """Fine-tune `network` in place, leave it with its best weights, and tell the course.
 
     Its `curve` has the loss and F1 of the valid rows, and of the train rows as they were met since
-    the last score: with dropout, and before the step they led to. Raises `InputError` where the
-    outputs on valid are no longer numbers, or the loss is not for this kind of target.
+    the last score: with dropout, and before the step they led to. Without valid rows the last
+    weights are the ones kept. `planned_steps` is the length of the schedule. Raises `InputError`
+    where the outputs are no longer numbers, or the loss is not for this kind of target.
     """
-    encoded, y = rows
-    loss = objective(params, target, y)
-    steps_per_epoch = -(-len(y) // (params.batch_size * params.accumulation))
-    steps = params.epochs * steps_per_epoch
-    steps = steps if params.max_steps is None else min(steps, params.max_steps)
-    every = steps_per_epoch if params.eval_every_steps is None else params.eval_every_steps
-    precision = pick_precision(params.precision, context.device)
-    update = _updater(network, params, steps=steps, loss=loss, precision=precision)
-    rng = np.random.default_rng([context.seed, crc32(b"encoder batches")])
-
+    loss = objective(params, target, rows[1])
+    plan = _plan(params, len(rows[1]))
     curve: list[dict[str, float]] = []
     best: dict[str, float] = {}
     weights: dict[str, torch.Tensor] = {}
-    met: list[tuple[Floats, Ints]] = []
-    for step, batches in enumerate(islice(_updates(encoded, params, rng), steps), start=1):
-        met += update([(_padded(encoded, b, network.device), y[b]) for b in batches])
-        if step % every and step != steps:
+    for point in _course(network, rows, params=params, plan=plan, loss=loss, context=context):
+        curve.append(point)
+        if valid is None:
+            best = point
             continue
-        found = _checked(logits(network, valid[0], batch_size=4 * params.batch_size))
-        train_out, train_y = (np.concatenate(part) for part in zip(*met, strict=True))
-        point = {"step": step, "epoch": step / steps_per_epoch}
-        point |= _scores("train", train_out, train_y, loss=loss)
-        curve.append({**point, **_scores("valid", found, valid[1], loss=loss)})
-        met = []
-        if not best or _gain(curve[-1], best, params.monitor) > 0:
-            best, weights = curve[-1], _copied(network)
+        found = _checked(logits(network, valid[0], most=4 * params.batch_size))
+        point |= _scores("valid", found, valid[1], loss=loss)
+        if not best or _gain(point, best, params.monitor) > 0:
+            best, weights = point, _copied(network)
         elif params.patience is not None and _stale(curve, best) >= params.patience:
             break
-    network.load_state_dict(weights)
+    if valid is not None:
+        network.parts.load_state_dict(weights)
     return {
         "steps": int(curve[-1]["step"]),
         "epochs": curve[-1]["epoch"],
+        "planned_steps": plan.planned,
         "scored_step": int(best["step"]),
         "scored_epoch": best["epoch"],
-        "monitor": params.monitor,
+        "monitor": None if valid is None else params.monitor,
         "loss": pick(params.loss, target.kind),
         "curve": curve,
-        "precision": precision,
+        "precision": pick_precision(params.precision, context.device),
     }
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Optimiser steps: of an epoch, of the whole schedule, to be taken, and between scores."""
+
+    epoch: int
+    planned: int
+    taken: int
+    every: int
+
+
+def _plan(params: EncoderParams, n: int) -> _Plan:
+    epoch = -(-n // (params.batch_size * params.accumulation))
+    whole = params.epochs * epoch
+    planned = whole if params.max_steps is None else min(whole, params.max_steps)
+    taken = planned if params.stop_after is None else min(planned, params.stop_after)
+    every = epoch if params.eval_every_steps is None else params.eval_every_steps
+    return _Plan(epoch, planned, taken, every)
+
+
+def _course(
+    network: Network,
+    rows: tuple[Encoded, Ints],
+    *,
+    params: EncoderParams,
+    plan: _Plan,
+    loss: Objective,
+    context: Context,
+) -> Iterator[dict[str, float]]:
+    """Train, and stop at each step that is to be scored with the scores of the rows met so far."""
+    encoded, y = rows
+    precision = pick_precision(params.precision, context.device)
+    update = _updater(network, params, steps=plan.planned, loss=loss, precision=precision)
+    rng = np.random.default_rng([context.seed, crc32(b"encoder batches")])
+    held = _held(network, params)
+    met: list[tuple[Floats, Ints]] = []
+    for step, batches in enumerate(islice(_updates(encoded, params, rng), plan.taken), start=1):
+        if step in (1, params.head_steps + 1):
+            hold(network, held if step > params.head_steps else n_layers(network))
+        with context.timer("steps"):
+            met += update([(batch_of(encoded, b, network.device), y[b]) for b in batches])
+        if step % plan.every == 0 or step == plan.taken:
+            out, truth = (np.concatenate(part) for part in zip(*met, strict=True))
+            scores = _scores("train", out, truth, loss=loss)
+            yield {"step": step, "epoch": step / plan.epoch, **scores}
+            met = []
+
+
+def _held(network: Network, params: EncoderParams) -> int:
+    """The depth up to which nothing is ever trained, -1 for none."""
+    if params.frozen_layers > n_layers(network):
+        raise InputError(
+            f"frozen_layers {params.frozen_layers}",
+            f"at most {n_layers(network)}, the layers of checkpoint {params.checkpoint!r}",
+            "freeze fewer",
+        )
+    return params.frozen_layers if params.frozen_layers else -1
 
 
 def pick_precision(asked: str, device: str) -> str:
@@ -216,32 +240,35 @@ def pick_precision(asked: str, device: str) -> str:
 
 def _updates(
     rows: Encoded, params: EncoderParams, rng: np.random.Generator
-) -> Iterator[list[Batch]]:
-    """The batches of one optimiser step after the other, without end."""
+) -> Iterator[list[Rows]]:
+    """The batches of one optimiser step after the other, without end.
+
+    A batch of texts of several windows comes in pieces, so that it fits in the memory of one of
+    texts of one window.
+    """
+    windows = rows.windows
     while True:
         batches = length_grouped(rows.lengths, params.batch_size, rng)
         for start in range(0, len(batches), params.accumulation):
-            yield batches[start : start + params.accumulation]
+            part = batches[start : start + params.accumulation]
+            yield [p for batch in part for p in pieces(windows, batch, params.batch_size)]
 
 
 def _updater(
-    network: Any, params: EncoderParams, *, steps: int, loss: Objective, precision: str
-) -> Callable[[Sequence[tuple[dict[str, Any], Ints]]], list[tuple[Floats, Ints]]]:
+    network: Network, params: EncoderParams, *, steps: int, loss: Objective, precision: str
+) -> Callable[[Sequence[tuple[Batch, Ints]]], list[tuple[Floats, Ints]]]:
     """A function that takes one optimiser step on batches and gives their outputs and truth."""
     import torch
     from transformers import get_scheduler
 
-    # biases and layer norms, the vectors among the weights, are not decayed
-    matrices = [part for part in network.parameters() if part.ndim >= 2]
-    vectors = [part for part in network.parameters() if part.ndim < 2]
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": matrices, "weight_decay": params.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
-        ],
+    parts = groups(
+        network,
         lr=params.lr,
-        fused=True,
+        layer_decay=params.layer_decay,
+        head_factor=params.head_factor,
+        weight_decay=params.weight_decay,
     )
+    optimizer = torch.optim.AdamW(list(parts), lr=params.lr, fused=True)
     schedule = get_scheduler(
         params.schedule,
         optimizer,
@@ -253,18 +280,18 @@ def _updater(
     reduced = torch.bfloat16 if precision == "bf16" else torch.float16
     autocast = torch.autocast(device, dtype=reduced, enabled=precision != "fp32")
 
-    def update(batches: Sequence[tuple[dict[str, Any], Ints]]) -> list[tuple[Floats, Ints]]:
-        network.train()
+    def update(batches: Sequence[tuple[Batch, Ints]]) -> list[tuple[Floats, Ints]]:
+        network.parts.train()
         rows = sum(len(y) for _, y in batches)
         met = []
-        for inputs, y in batches:
+        for batch, y in batches:
             with autocast:
-                out = network(**inputs).logits.float()
+                out = network(batch).float()
             mean = loss(out, torch.as_tensor(y, device=out.device)).sum() / rows
             torch.autograd.backward(scaler.scale(mean))
             met.append((out.detach().cpu().numpy().astype(np.float64), y))
         scaler.unscale_(optimizer)
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(network.parts.parameters(), 1.0)
         scale = scaler.get_scale()
         scaler.step(optimizer)
         scaler.update()
@@ -276,25 +303,11 @@ def _updater(
     return update
 
 
-def _padded(rows: Encoded, batch: Batch, device: Any) -> dict[str, torch.Tensor]:
-    """Rows of a batch as (rows, tokens of the longest), with their mask."""
-    import torch
-
-    lengths = np.array([len(rows.ids[row]) for row in batch])
-    ids = np.full((len(batch), lengths.max()), rows.pad_id, dtype=np.int64)
-    mask = np.arange(lengths.max()) < lengths[:, None]
-    ids[mask] = np.concatenate([rows.ids[row] for row in batch])
-    return {
-        "input_ids": torch.as_tensor(ids, device=device),
-        "attention_mask": torch.as_tensor(mask.astype(np.int64), device=device),
-    }
-
-
 def _checked(out: Floats) -> Floats:
     if not np.isfinite(out).all():
         raise InputError(
             "training diverged: the network's outputs are no longer numbers",
-            "finite outputs on the valid rows",
+            "finite outputs",
             "set a smaller lr",
         )
     return out
@@ -306,7 +319,7 @@ def _scores(part: str, out: Floats, y: Ints, *, loss: Objective) -> dict[str, fl
     from sklearn.metrics import f1_score
 
     kept = np.isfinite(out).all(axis=1)  # a step that overflows in float16 is left out
-    out, y = out[kept], y[kept]
+    out, y = (out[kept], y[kept]) if kept.any() else (_checked(out), y)
     guess = (out >= 0).astype(int) if y.ndim == 2 else out.argmax(axis=1)
     f1 = {
         f"{part}_f1_{average}": float(f1_score(y, guess, average=average, zero_division=0))
@@ -326,20 +339,6 @@ def _stale(curve: list[dict[str, float]], best: dict[str, float]) -> int:
     return sum(point["step"] > best["step"] for point in curve)
 
 
-def _copied(network: Any) -> dict[str, torch.Tensor]:
-    return {name: part.detach().to("cpu", copy=True) for name, part in network.state_dict().items()}
-
-
-@contextmanager
-def _tokenizer_threads(threads: int) -> Iterator[None]:
-    """Keep the tokenizer off its own pool of threads where one thread is allowed."""
-    name = "TOKENIZERS_PARALLELISM"
-    before = os.environ.get(name)
-    os.environ[name] = "true" if threads > 1 else "false"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
+def _copied(network: Network) -> dict[str, torch.Tensor]:
+    weights = network.parts.state_dict()
+    return {name: part.detach().to("cpu", copy=True) for name, part in weights.items()}

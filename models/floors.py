@@ -35,7 +35,19 @@ class Prior:
     def preflight(cls, params: base.Params) -> None:
         """Nothing is needed."""
 
-    def fit(self, X: pd.DataFrame, y: Ints, valid: tuple[pd.DataFrame, Ints]) -> Self:
+    @classmethod
+    def space(cls, columns: Columns, target: Target) -> dict[str, Any]:
+        """Nothing to tune."""
+        return {}
+
+    def settled(self) -> dict[str, Any]:
+        """Valid rows change nothing."""
+        return {}
+
+    def explain(self, X: pd.DataFrame) -> None:
+        """Nothing to show."""
+
+    def fit(self, X: pd.DataFrame, y: Ints, valid: tuple[pd.DataFrame, Ints] | None) -> Self:
         """Count; `valid` is not used."""
         if self.target.kind == "multilabel":
             self._rates = y.mean(axis=0)
@@ -78,7 +90,19 @@ class AlwaysPositive:
     def preflight(cls, params: base.Params) -> None:
         """Nothing is needed."""
 
-    def fit(self, X: pd.DataFrame, y: Ints, valid: tuple[pd.DataFrame, Ints]) -> Self:
+    @classmethod
+    def space(cls, columns: Columns, target: Target) -> dict[str, Any]:
+        """Nothing to tune."""
+        return {}
+
+    def settled(self) -> dict[str, Any]:
+        """Valid rows change nothing."""
+        return {}
+
+    def explain(self, X: pd.DataFrame) -> None:
+        """Nothing to show."""
+
+    def fit(self, X: pd.DataFrame, y: Ints, valid: tuple[pd.DataFrame, Ints] | None) -> Self:
         """Nothing is learned."""
         return self
 

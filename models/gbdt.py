@@ -1,9 +1,9 @@
-"""Boosted trees on the table, on sentence embeddings of the text, or on both."""
+"""Boosted trees on the table, on vectors of the text, or on both."""
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any, ClassVar, Literal, Self
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -11,25 +11,29 @@ from pydantic import Field
 
 from features.checkpoints import fetch
 from features.columns import Columns, Inputs
-from features.embed import EmbedReport, Encoder, embed, find
-from features.errors import InputError
-from features.tabular import Native
-from features.text import check_template, cut, join_text
-from models import base
-from models.base import Context, Floats, Ints, Target
+from features.embed import find
+from features.errors import InputError, unknown_name
+from features.text import check_template
+from models import base, trees
+from models.attribution import Attribution, Feature, of_table
+from models.base import Context, Floats, Ints, Target, rows_key
 from models.targets import balanced, smoothed_rate, spread
+from models.tree_inputs import Seen, TreeInputs, TreeInputsParams, encoder_of, summed
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
 UNCHECKED_ROUNDS = 100
 """Most rounds where valid can't say when to stop: LightGBM's own default for their number."""
+Valid = tuple[pd.DataFrame, Ints] | None
 
 
-class LightGBMParams(base.Params):
-    """LightGBM's parameters by their scikit-learn names, and how the columns become numbers.
+class LightGBMParams(TreeInputsParams):
+    """LightGBM's parameters by their scikit-learn names, and those of `TreeInputsParams`.
 
-    A level in fewer than `rare` rows of train is `(rare)`; `cat_smooth`, `cat_l2` and
-    `min_data_per_group` hold back splits on the levels that are left. `template` writes the text
-    that is embedded; without one the text columns follow each other. It is cut to
-    `max_characters`.
+    `cat_smooth`, `cat_l2` and `min_data_per_group` hold back splits on the levels of categories.
+    `monotone` says for numeric columns whether the score of the second class, or of each label, may
+    only rise (1) or only fall (-1) with them.
     """
 
     n_estimators: int = Field(default=500, ge=1)
@@ -39,20 +43,23 @@ class LightGBMParams(base.Params):
     max_depth: int = -1
     min_child_samples: int = Field(default=20, ge=1)
     subsample: float = Field(default=1.0, gt=0, le=1)
-    colsample_bytree: float = Field(default=0.7, gt=0, le=1)
+    colsample_bytree: float = Field(default=0.3, gt=0, le=1)
     reg_alpha: float = Field(default=0.0, ge=0)
-    reg_lambda: float = Field(default=0.0, ge=0)
+    reg_lambda: float = Field(default=1.0, ge=0)
     cat_smooth: float = Field(default=30.0, ge=0)
     cat_l2: float = Field(default=10.0, ge=0)
     min_data_per_group: int = Field(default=100, ge=1)
     max_cat_to_onehot: int = Field(default=4, ge=1)
+    monotone: dict[str, Literal[-1, 1]] = Field(default={})
     class_weight: Literal["balanced"] | None = None
-    rare: int = Field(default=10, ge=1)
-    encoder: str = "bundled:minilm"
-    revision: str | None = None
-    max_tokens: int = Field(default=256, ge=8)
-    template: str | None = None
-    max_characters: int | None = Field(default=None, ge=1)
+
+
+HANDED_ON = {
+    "learning_rate", "num_leaves", "max_depth", "min_child_samples", "subsample",
+    "colsample_bytree", "reg_alpha", "reg_lambda", "cat_smooth", "cat_l2", "min_data_per_group",
+    "max_cat_to_onehot",
+}  # fmt: skip
+"""Parameters that LightGBM gets as they are."""
 
 
 class LightGBM:
@@ -62,7 +69,8 @@ class LightGBM:
     classes (or, of several, all but one) it can't say when to stop: then at most
     `UNCHECKED_ROUNDS` rounds are made. Several labels are so many models (one against the rest), a
     label that all or no rows of train have is constant at its smoothed rate, and a class that
-    train lacks gets 0.
+    train lacks gets 0. What the trees see and LightGBM's binned form of it are kept in
+    `context.memo`: over a tuning study they are made once for the same rows.
     """
 
     Params: ClassVar[type[base.Params]] = LightGBMParams
@@ -71,6 +79,8 @@ class LightGBM:
         "lightgbm",
         "numpy",
         "pandas",
+        "scikit-learn",
+        "scipy",
         "sentence-transformers",
         "transformers",
         "tokenizers",
@@ -83,41 +93,81 @@ class LightGBM:
         self, params: LightGBMParams, *, columns: Columns, target: Target, context: Context
     ) -> None:
         check_template(params.template, columns)
+        for name in params.monotone:
+            if name not in columns.numeric:
+                raise unknown_name("numeric column in monotone", name, columns.numeric)
         self.params, self.columns = params, columns
         self.target, self.context = target, context
         self.notes: dict[str, Any] = {}
-        self.names: tuple[str, ...] = ()
-        self.fields: tuple[str, ...] = ()
-        """Of each column of the matrix: its name, and the column behind it (`text` for vectors)."""
+        self.inputs_seen: TreeInputs | None = None
+        """What was learnt of the columns: the table and the vectors of texts."""
         self.boosters: list[Any] = []
         """One booster, or one a label; a constant has a float instead."""
-        self._table: Native | None = None
+        self._key: Hashable = None
         self._seen: Ints = np.arange(0)
 
     @classmethod
     def preflight(cls, params: LightGBMParams) -> None:
         """Find the encoder, and download it if need be, so that no cell fails for want of it."""
-        fetch(find(_encoder(params)))
+        fetch(find(encoder_of(params)))
 
-    def fit(self, X: pd.DataFrame, y: Ints, valid: tuple[pd.DataFrame, Ints]) -> Self:
-        """Learn from train; `valid` decides the number of rounds.
+    @classmethod
+    def space(cls, columns: Columns, target: Target) -> dict[str, BaseDistribution]:
+        """The trees' size, number and penalties, and what they see of the text.
+
+        The ranges suit 1,000 to 500,000 rows.
+        """
+        from optuna.distributions import CategoricalDistribution as Choice
+        from optuna.distributions import FloatDistribution as Float
+        from optuna.distributions import IntDistribution as Int
+
+        space: dict[str, BaseDistribution] = {
+            "learning_rate": Float(0.02, 0.2, log=True),
+            "num_leaves": Int(4, 128, log=True),
+            "min_child_samples": Int(5, 200, log=True),
+            "colsample_bytree": Float(0.1, 1),
+            "reg_lambda": Float(0.01, 100, log=True),
+        }
+        if columns.categorical:
+            space["cat_smooth"] = Float(1, 200, log=True)
+        if columns.text:
+            space["text"] = Choice(("embeddings", "lsa", "both"))
+            space["embedding_width"] = Choice((None, 50, 100))
+        return space
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each column of the matrix is; () before `fit`."""
+        return () if self.inputs_seen is None else self.inputs_seen.names
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The column behind each column of the matrix, `text` for vectors of joined texts."""
+        return () if self.inputs_seen is None else self.inputs_seen.fields
+
+    def fit(self, X: pd.DataFrame, y: Ints, valid: tuple[pd.DataFrame, Ints] | None) -> Self:
+        """Learn from train; `valid` decides the number of rounds, without it all are made.
 
         Raises `InputError` where no input is left.
         """
         if not self.columns.names:
             raise InputError("no input columns", "text or table columns", "choose other inputs")
         with self.context.timer("features"):
-            if self.columns.tabular:
-                self._table = Native.fit(X, self.columns, rare=self.params.rare)
-            train, held = self.matrix(X), self.matrix(valid[0])
+            train = self._learn(X)
+            held = None if valid is None else (self.matrix(valid[0]), valid[1])
         if self.target.kind == "multilabel":
-            self.boosters = self._fit_labels(train, y, (held, valid[1]))
+            self.boosters = self._fit_labels(train, y, held)
         else:
-            self.boosters = [self._fit_classes(train, y, (held, valid[1]))]
+            self.boosters = [self._fit_classes(train, y, held)]
         # After early stopping a booster holds the trees up to its best round only.
         rounds = [one.current_iteration() for one in self.boosters if not isinstance(one, float)]
         self.notes |= {"rounds": rounds, "constant_labels": len(self.boosters) - len(rounds)}
         return self
+
+    def settled(self) -> dict[str, Any]:
+        """The number of rounds that `valid` asked for; of several labels the mean, rounded."""
+        rounds = self.notes["rounds"]
+        return {"n_estimators": max(1, round(sum(rounds) / len(rounds)))} if rounds else {}
 
     def predict_proba(self, X: pd.DataFrame) -> Floats:
         """Probabilities, (n, k)."""
@@ -133,88 +183,117 @@ class LightGBM:
             found = np.column_stack([1 - found, found])
         return spread(found, self._seen, k)
 
-    def matrix(self, X: pd.DataFrame) -> pd.DataFrame:
-        """What the trees see of `X`: the table of `Native`, then the vectors of the text.
-
-        The columns are numbered, as LightGBM refuses some names; `names` tells what they are.
-        """
-        parts, names, fields = [], list[str](), list[str]()
-        if self._table is not None:
-            parts.append(self._table.transform(X))
-            names += self._table.names
-            fields += self._table.fields
-        if self.columns.text:
-            vectors = pd.DataFrame(self._embed(X), index=X.index)
-            parts.append(vectors)
-            names += [f"text {number}" for number in vectors.columns]
-            fields += ["text"] * vectors.shape[1]
-        self.names, self.fields = tuple(names), tuple(fields)
-        joined = pd.concat(parts, axis=1)
-        return joined.set_axis([f"f{number}" for number in range(len(names))], axis=1)
-
-    def _embed(self, X: pd.DataFrame) -> Any:
-        template = self.params.template
-        columns = self.columns.select("text") if template is None else self.columns
-        vectors, report = embed(
-            cut(join_text(X, columns, template), self.params.max_characters),
-            _encoder(self.params),
-            cache=self.context.cache,
-            device=self.context.device,
+    def explain(self, X: pd.DataFrame) -> Attribution | None:
+        """Exact shares of columns in the raw score; None where no booster was fitted."""
+        found = {n: one for n, one in enumerate(self.boosters) if not isinstance(one, float)}
+        if not found or self.inputs_seen is None:
+            return None
+        table, vectors = self.inputs_seen.table, self.fields
+        features: list[Feature] = []
+        if table is not None:
+            features, vectors = (
+                of_table(table.fields, self.columns.text),
+                self.fields[len(table.names) :],
+            )
+        return trees.explain(
+            list(found.values()),
+            self.matrix(X),
+            features=[*features, *(Feature(field, field) for field in vectors)],
+            target=self.target,
+            fitted=list(found) if self.target.kind == "multilabel" else self._seen.tolist(),
             threads=self.context.threads,
         )
-        self.notes["embedding"] = _sum(self.notes.get("embedding"), report)
-        self.context.timer.seconds["spared"] += report.seconds_cold - report.seconds
-        return vectors
 
-    def _fit_classes(self, X: pd.DataFrame, y: Ints, valid: tuple[pd.DataFrame, Ints]) -> Any:
+    def matrix(self, X: pd.DataFrame) -> pd.DataFrame:
+        """What the trees see of `X`, see `TreeInputs`: (n, len(names))."""
+        learnt = self.inputs_seen
+        if learnt is None:
+            raise ValueError("fit first")
+        seen = self.context.once(
+            (self._key, rows_key(X)), lambda: learnt.transform(X, context=self.context)
+        )
+        return self._noted(seen)
+
+    def _learn(self, X: pd.DataFrame) -> pd.DataFrame:
+        """The matrix of train."""
+        rows = rows_key(X)
+        params = TreeInputsParams(
+            **self.params.model_dump(include=set(TreeInputsParams.model_fields))
+        )
+        self._key = ("lightgbm", rows, self.columns, params, self.context.seed)
+        self.inputs_seen, seen = self.context.once(
+            self._key,
+            lambda: TreeInputs.fit(X, self.columns, params=params, context=self.context),
+        )
+        self.context.once((self._key, rows), lambda: seen)
+        return self._noted(seen)
+
+    def _noted(self, seen: Seen) -> pd.DataFrame:
+        if seen.embedding is not None:
+            self.notes["embedding"] = summed(self.notes.get("embedding"), seen.embedding)
+        return seen.matrix
+
+    def _fit_classes(self, X: pd.DataFrame, y: Ints, valid: Valid) -> Any:
         """A booster, or the constant of a target that is the same in all rows."""
         self._seen = seen = np.unique(y)
         if len(seen) == 1:
             return smoothed_rate(y)
-        known = np.isin(valid[1], seen)
-        train, held = self._datasets(X, valid[0][known], len(seen))
-        return self._boost(
-            (train, np.searchsorted(seen, y)), (held, np.searchsorted(seen, valid[1][known]))
-        )
+        if valid is not None:
+            known = np.isin(valid[1], seen)
+            valid = (valid[0][known], np.searchsorted(seen, valid[1][known]))
+        train, held = self._datasets(X, valid)
+        return self._boost((train, np.searchsorted(seen, y)), held)
 
-    def _fit_labels(self, X: pd.DataFrame, y: Ints, valid: tuple[pd.DataFrame, Ints]) -> list[Any]:
+    def _fit_labels(self, X: pd.DataFrame, y: Ints, valid: Valid) -> list[Any]:
         """A booster or a constant for each label; the columns are cut into bins once for all."""
-        train, held = self._datasets(X, valid[0], 2)
+        train, held = self._datasets(X, valid)
         return [
             smoothed_rate(one)
             if one.min() == one.max()
-            else self._boost((train, one), (held, valid[1][:, label]))
+            else self._boost((train, one), None if held is None else (held[0], held[1][:, label]))
             for label, one in enumerate(y.T)
         ]
 
-    def _datasets(self, X: pd.DataFrame, held: pd.DataFrame, k: int) -> tuple[Any, Any]:
-        """LightGBM's own form of train and valid: its bins don't depend on targets."""
+    def _datasets(self, X: pd.DataFrame, valid: Valid) -> tuple[Any, tuple[Any, Ints] | None]:
+        """LightGBM's own form of train and valid: its bins depend on the matrix alone.
+
+        Targets, weights and all other parameters are set anew for each booster.
+        """
         import lightgbm
 
-        settings = self._settings(k)  # of both: LightGBM checks that later ones fit
-        train = lightgbm.Dataset(X, params=settings)
-        return train, train.create_valid(held, params=settings) if len(held) else None
+        settings = self._bins()
 
-    def _boost(self, train: tuple[Any, Ints], held: tuple[Any, Ints]) -> Any:
+        def make() -> tuple[Any, Any]:
+            train = lightgbm.Dataset(X, params=settings)
+            held = None
+            if valid is not None and len(valid[1]):
+                held = train.create_valid(valid[0], params=settings)
+            return train, held
+
+        beside = None if valid is None else rows_key(valid[0])
+        train, held = self.context.once((self._key, "bins", beside), make)
+        return train, None if valid is None else (held, valid[1])
+
+    def _boost(self, train: tuple[Any, Ints], held: tuple[Any, Ints] | None) -> Any:
         """A booster for class numbers without gaps; stopped early where valid has two of them."""
         import lightgbm
 
         k = int(train[1].max()) + 1
         weights = balanced(train[1], k) if self.params.class_weight else None
-        for data, y in (train, held):
+        for data, y in (train,) if held is None else (train, held):
             if data is not None:
                 data.set_label(y).construct()
                 # set_weight (4.7) would keep those of the label before where all are 1
                 data.set_field("weight", None if weights is None else weights[y])
-        if len(np.unique(held[1])) < 2:
-            rounds = min(self.params.n_estimators, UNCHECKED_ROUNDS)
-            return lightgbm.train(self._settings(k), train[0], rounds)
+        most, callbacks, watched = self.params.n_estimators, list[Any](), list[Any]()
+        if held is not None and len(np.unique(held[1])) < 2:
+            most = min(most, UNCHECKED_ROUNDS)
+        elif held is not None:
+            watched = [held[0]]
+            rounds = self.params.early_stopping_rounds
+            callbacks = [lightgbm.early_stopping(rounds, verbose=False)]
         return lightgbm.train(
-            self._settings(k),
-            train[0],
-            self.params.n_estimators,
-            valid_sets=[held[0]],
-            callbacks=[lightgbm.early_stopping(self.params.early_stopping_rounds, verbose=False)],
+            self._settings(k), train[0], most, valid_sets=watched, callbacks=callbacks
         )
 
     def _predict_one(self, booster: Any, matrix: pd.DataFrame) -> Floats:
@@ -222,33 +301,28 @@ class LightGBM:
             return np.full(len(matrix), booster)
         return np.asarray(booster.predict(matrix, num_threads=self.context.threads), np.float64)
 
-    def _settings(self, k: int) -> dict[str, Any]:
-        """LightGBM's own parameters for k classes: the same trees for any number of threads."""
-        several = {"objective": "multiclass", "metric": "multi_logloss", "num_class": k}
-        two = {"objective": "binary", "metric": "binary_logloss"}
-        ours = {
-            "n_estimators", "early_stopping_rounds", "class_weight", "rare", "encoder", "revision",
-            "max_tokens", "template", "max_characters",
-        }  # fmt: skip
+    def _bins(self) -> dict[str, Any]:
+        """Parameters of the binned data: those that LightGBM won't have changed later."""
         return {
-            **self.params.model_dump(exclude=ours),
-            **(two if k == 2 else several),
-            "subsample_freq": 1,
             "seed": self.context.seed,
-            "deterministic": True,
-            "force_row_wise": True,
+            # else columns that can't be split with the first min_child_samples are gone for good
+            "feature_pre_filter": False,
             "num_threads": self.context.threads,
             "verbosity": -1,
         }
 
-
-def _encoder(params: LightGBMParams) -> Encoder:
-    return Encoder(params.encoder, params.revision, params.max_tokens)
-
-
-def _sum(before: dict[str, Any] | None, report: EmbedReport) -> dict[str, Any]:
-    """The report of all calls so far: counts and seconds are added up."""
-    now = dataclasses.asdict(report)
-    if before is None:
-        return now
-    return {key: value if key == "encoder" else before[key] + value for key, value in now.items()}
+    def _settings(self, k: int) -> dict[str, Any]:
+        """LightGBM's own parameters for k classes: the same trees for any number of threads."""
+        several = {"objective": "multiclass", "metric": "multi_logloss", "num_class": k}
+        two = {"objective": "binary", "metric": "binary_logloss"}
+        settings = {
+            **self.params.model_dump(include=HANDED_ON),
+            **self._bins(),
+            **(two if k == 2 else several),
+            "subsample_freq": 1,
+            "deterministic": True,
+            "force_row_wise": True,
+        }
+        if self.params.monotone:
+            settings["monotone_constraints"] = [self.params.monotone.get(n, 0) for n in self.names]
+        return settings

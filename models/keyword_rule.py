@@ -92,7 +92,19 @@ class KeywordRule:
     def preflight(cls, params: KeywordRuleParams) -> None:
         """Nothing is needed."""
 
-    def fit(self, X: pd.DataFrame, y: Ints, valid: tuple[pd.DataFrame, Ints]) -> Self:
+    @classmethod
+    def space(cls, columns: Columns, target: Target) -> dict[str, Any]:
+        """Nothing to tune."""
+        return {}
+
+    def settled(self) -> dict[str, Any]:
+        """Valid rows change nothing."""
+        return {}
+
+    def explain(self, X: pd.DataFrame) -> None:
+        """Nothing to show."""
+
+    def fit(self, X: pd.DataFrame, y: Ints, valid: tuple[pd.DataFrame, Ints] | None) -> Self:
         """Count; `valid` is not used."""
         hits = self.hits(X)
         labels = list(self.rules)

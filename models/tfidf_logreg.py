@@ -3,49 +3,88 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, ClassVar, Literal, Self
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from features.columns import Columns, Inputs
 from features.errors import InputError
+from features.occurrences import Written, written
 from features.tabular import OneHot
-from features.text import check_template, cut, join_text
+from features.text import Part, check_by_field, check_template, text_parts, texts_by_field
 from features.tfidf import Tfidf
-from models import base
-from models.base import Context, Floats, Ints, Target
+from models import base, linear
+from models.attribution import Attribution, of_table
+from models.base import Context, Floats, Ints, Target, rows_key
 from models.targets import smoothed_rate, spread
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
 
 class TfidfLogRegParams(base.Params):
     """`C` is the inverse strength of the L2 penalty; see `Tfidf.fit` and `OneHot.fit` for the rest.
 
-    `template` writes the text of a row (`"TITLE: {brief_title}"`); without one the text columns
-    follow each other. It is cut to `max_characters`. `class_weight: balanced` gives each class the
-    same total weight, which lifts the probabilities of rare classes above their rates.
+    `char_ngrams: [3, 5]` adds pieces of words of 3 to 5 characters to the words. `template` writes
+    the text of a row (`"TITLE: {brief_title}"`); without one the text columns follow each other,
+    or with `by_field` each has a vocabulary of its own. Texts are cut to `max_characters`.
+    `text_counts` puts the length of the texts in the table, `table_scale` is the weight of the
+    table beside the text. `class_weight: balanced` gives each class the same total weight, which
+    lifts the probabilities of rare classes above their rates.
     """
 
     ngram_max: int = Field(default=2, ge=1, le=5)
     min_df: int = Field(default=2, ge=1)
     max_features: int | None = Field(default=200_000, ge=1)
+    char_ngrams: tuple[int, int] | None = None
+    char_min_df: int = Field(default=5, ge=1)
+    char_max_features: int | None = Field(default=200_000, ge=1)
     sublinear_tf: bool = True
+    by_field: bool = False
     C: float = Field(default=1.0, gt=0)
     class_weight: Literal["balanced"] | None = None
     template: str | None = None
     max_characters: int | None = Field(default=None, ge=1)
+    text_counts: bool = True
+    table_scale: float = Field(default=1.0, gt=0)
     rare: int = Field(default=10, ge=1)
     max_iter: int = Field(default=1000, ge=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.char_ngrams is not None and not 1 <= self.char_ngrams[0] <= self.char_ngrams[1]:
+            raise InputError(
+                f"char_ngrams: {list(self.char_ngrams)}", "the least length, then the most: [3, 5]"
+            )
+        check_by_field(self.by_field, self.template)
+        return self
+
+
+@dataclass(frozen=True)
+class Block:
+    """One vocabulary, of words or of pieces of words, and the text it was made from.
+
+    `field` is the text column, or `text` for all columns in one.
+    """
+
+    field: str
+    tfidf: Tfidf
 
 
 class TfidfLogReg:
     """Logistic regression on TF-IDF, on the one-hot table, or on both side by side.
 
-    With both, the table is scaled so that its rows have in train the mean squared length of 1 that
-    TF-IDF rows have; else the penalty, which is the same for all weights, would favour the table.
-    Several labels are so many regressions (one against the rest), a label that all or no rows of
-    train have is constant at its smoothed rate, and a class that train lacks gets 0.
+    The matrix holds the `blocks` of text, then the table. Each of b blocks is divided by sqrt(b),
+    so that a row's text has length 1, and the table is scaled so that its rows have in train a mean
+    squared length of `table_scale`²; else the penalty, which is the same for all weights, would
+    favour the table. Several labels are so many regressions (one against the rest), a label that
+    all or no rows of train have is constant at its smoothed rate, and a class that train lacks gets
+    0. What is learnt of texts and table is kept in `context.memo`: over a tuning study a vocabulary
+    is made once.
     """
 
     Params: ClassVar[type[base.Params]] = TfidfLogRegParams
@@ -62,33 +101,62 @@ class TfidfLogReg:
         self.notes: dict[str, Any] = {}
         self.names: tuple[str, ...] = ()
         self.fields: tuple[str, ...] = ()
-        """Of each column of the matrix: its name, and the column behind it (`text` for terms)."""
+        """Of each column of the matrix: its name, and the column behind it (`text` for terms of
+        texts that were joined)."""
         self.regressions: list[Any] = []
         """One fitted `LogisticRegression`, or one a label; a constant has a float instead."""
-        self._tfidf: Tfidf | None = None
+        self.blocks: tuple[Block, ...] = ()
         self._table: OneHot | None = None
         self._scale = 1.0
+        self._rows = ""
+        self._means: Floats = np.zeros(0)
 
     @classmethod
     def preflight(cls, params: TfidfLogRegParams) -> None:
         """Nothing is needed."""
 
-    def fit(self, X: pd.DataFrame, y: Ints, valid: tuple[pd.DataFrame, Ints]) -> Self:
+    @classmethod
+    def space(cls, columns: Columns, target: Target) -> dict[str, BaseDistribution]:
+        """The penalty and the class weights; which terms, and how much the table weighs."""
+        from optuna.distributions import CategoricalDistribution as Choice
+        from optuna.distributions import FloatDistribution as Float
+
+        space: dict[str, BaseDistribution] = {
+            "C": Float(0.01, 100, log=True),
+            "class_weight": Choice((None, "balanced")),
+        }
+        if columns.text:
+            space |= {
+                "ngram_max": Choice((1, 2)),
+                "min_df": Choice((2, 5)),
+            }
+        if columns.text and columns.tabular:
+            space["table_scale"] = Float(0.2, 3, log=True)
+        return space
+
+    def fit(self, X: pd.DataFrame, y: Ints, valid: tuple[pd.DataFrame, Ints] | None) -> Self:
         """Learn from train; `valid` is not used. Raises `InputError` where no input is left."""
+        if not self.columns.names:
+            raise InputError("no input columns", "text or table columns", "choose other inputs")
         with self.context.timer("features"):
             matrix = self._fit_features(X)
+            self._means = np.asarray(matrix.mean(axis=0)).ravel()
         targets = list(y.T) if self.target.kind == "multilabel" else [y]
         self.regressions = [self._fit_one(matrix, one) for one in targets]
         fitted = [one for one in self.regressions if not isinstance(one, float)]
         iterations = [int(one.n_iter_.max()) for one in fitted]
         self.notes |= {
-            "vocabulary": 0 if self._tfidf is None else len(self._tfidf.names),
+            "vocabulary": sum(len(block.tfidf.names) for block in self.blocks),
             "table_columns": 0 if self._table is None else len(self._table.names),
             "iterations": max(iterations, default=0),
             "converged": all(n < self.params.max_iter for n in iterations),
             "constant_labels": len(targets) - len(fitted),
         }
         return self
+
+    def settled(self) -> dict[str, Any]:
+        """Nothing: `valid` has no part in the fit."""
+        return {}
 
     def predict_proba(self, X: pd.DataFrame) -> Floats:
         """Probabilities, (n, k)."""
@@ -99,54 +167,131 @@ class TfidfLogReg:
             return np.column_stack([probabilities[:, 1] for probabilities in found])
         return found[0]
 
+    def explain(self, X: pd.DataFrame) -> Attribution | None:
+        """Exact shares of words and table columns; None where no regression was fitted."""
+        found = {n: one for n, one in enumerate(self.regressions) if not isinstance(one, float)}
+        text, table = self.columns.text, self._table
+        return linear.explain(
+            found,
+            self.matrix(X),
+            self._means,
+            target=self.target,
+            blocks=[
+                linear.TextBlock(
+                    block.tfidf.vectorizer,
+                    self._written(X, block),
+                    home=block.field if block.field in text else next(iter(text), "text"),
+                )
+                for block in self.blocks
+            ],
+            text_columns=text,
+            table=[] if table is None else of_table(table.fields, text),
+        )
+
+    def _written(self, X: pd.DataFrame, block: Block) -> list[Written]:
+        """The texts that a block counts terms in, and which column each part is from."""
+        if self.params.by_field:
+            parts = [[Part(block.field, cell)] for cell in X[block.field]]
+        else:
+            template = self.params.template
+            columns = self.columns.select("text") if template is None else self.columns
+            parts = text_parts(X, columns, template)
+        return written(parts, X, self.columns, self.params.max_characters)
+
     def matrix(self, X: pd.DataFrame) -> Any:
         """What the regression sees of `X`: CSR, (n, len(names))."""
+        rows, terms, cells = rows_key(X), list[Any](), None
+        if self.blocks:
+            terms = self.context.once(
+                (self._key("vocabulary"), rows), lambda: self._transform_terms(X)
+            )
+        if (table := self._table) is not None:
+            cells = self.context.once((self._key("levels"), rows), lambda: table.transform(X))
+        return self._beside(terms, cells)
+
+    def _beside(self, terms: list[Any], cells: Any | None) -> Any:
         from scipy import sparse
 
-        blocks = []
-        if self._tfidf is not None:
-            blocks.append(self._tfidf.transform(self._texts(X)))
-        if self._table is not None:
-            blocks.append(self._table.transform(X) * self._scale)
-        return sparse.csr_matrix(sparse.hstack(blocks))
+        parts = [part * len(terms) ** -0.5 for part in terms]
+        if cells is not None:
+            parts.append(cells * self._scale)
+        return sparse.csr_matrix(sparse.hstack(parts))
 
     def _fit_features(self, X: pd.DataFrame) -> Any:
-        if not self.columns.names:
-            raise InputError("no input columns", "text or table columns", "choose other inputs")
-        terms = None
+        """The matrix of train."""
+        self._rows = rows_key(X)
+        terms, cells = list[Any](), None
         if self.columns.text:
-            self._tfidf, terms = Tfidf.fit(
-                self._texts(X),
-                ngram_max=self.params.ngram_max,
-                min_df=self.params.min_df,
-                max_features=self.params.max_features,
-                sublinear=self.params.sublinear_tf,
-            )
-            self.names += self._tfidf.names
-            self.fields += ("text",) * len(self._tfidf.names)
+            key = self._key("vocabulary")
+            self.blocks, terms = self.context.once(key, lambda: self._fit_terms(X))
+            self.context.once((key, self._rows), lambda: terms)
+            for block in self.blocks:
+                self.names += block.tfidf.names
+                self.fields += (block.field,) * len(block.tfidf.names)
         if self.columns.tabular:
-            self._table = OneHot.fit(X, self.columns, rare=self.params.rare)
+            key = self._key("levels")
+            self._table, cells = self.context.once(key, lambda: self._fit_table(X))
+            self.context.once((key, self._rows), lambda: cells)
             self.names += self._table.names
             self.fields += self._table.fields
-            if terms is None:
-                return self._table.transform(X)
-        return self._beside(terms, X)
+            if terms:
+                length = cells.multiply(cells).sum() / len(X)
+                self._scale = 1.0 if length == 0 else self.params.table_scale * float(length**-0.5)
+        return self._beside(terms, cells)
 
-    def _beside(self, terms: Any, X: pd.DataFrame) -> Any:
-        """`terms` and the scaled table of `X`, if there is one."""
-        from scipy import sparse
+    def _key(self, what: Literal["vocabulary", "levels"]) -> Hashable:
+        """All that decides a vocabulary or a one-hot table: the rows of train and parameters."""
+        names = {
+            "vocabulary": (
+                "ngram_max", "min_df", "max_features", "char_ngrams", "char_min_df",
+                "char_max_features", "sublinear_tf", "by_field", "template", "max_characters",
+            ),
+            "levels": ("rare", "text_counts"),
+        }[what]  # fmt: skip
+        values = tuple(getattr(self.params, name) for name in names)
+        return ("tfidf-logreg", what, self._rows, self.columns, values)
 
-        if self._table is None:
-            return terms
-        table = self._table.transform(X)
-        length = table.multiply(table).sum() / len(X)
-        self._scale = 1.0 if length == 0 else float(length**-0.5)
-        return sparse.csr_matrix(sparse.hstack([terms, table * self._scale]))
+    def _fit_terms(self, X: pd.DataFrame) -> tuple[tuple[Block, ...], list[Any]]:
+        """The blocks and their CSR matrices; none for a column without words."""
+        p = self.params
+        kinds: list[dict[str, Any]]
+        kinds = [{"ngram_max": p.ngram_max, "min_df": p.min_df, "max_features": p.max_features}]
+        if p.char_ngrams is not None:
+            pieces = {"min_df": p.char_min_df, "max_features": p.char_max_features}
+            kinds.append({"characters": p.char_ngrams, **pieces})
+        blocks, found, problem = list[Block](), list[Any](), None
+        for field, texts in self._texts(X).items():
+            for kind in kinds:
+                try:
+                    tfidf, matrix = Tfidf.fit(texts, sublinear=p.sublinear_tf, **kind)
+                except InputError as error:
+                    problem = error
+                else:
+                    blocks.append(Block(field, tfidf))
+                    found.append(matrix)
+        if problem is not None and not blocks:
+            raise problem
+        return tuple(blocks), found
 
-    def _texts(self, X: pd.DataFrame) -> list[str]:
-        template = self.params.template
-        columns = self.columns.select("text") if template is None else self.columns
-        return cut(join_text(X, columns, template), self.params.max_characters)
+    def _transform_terms(self, X: pd.DataFrame) -> list[Any]:
+        """The CSR matrix of each block for `X`."""
+        texts = self._texts(X)
+        return [block.tfidf.transform(texts[block.field]) for block in self.blocks]
+
+    def _fit_table(self, X: pd.DataFrame) -> tuple[OneHot, Any]:
+        """The encoder and its CSR matrix, not scaled yet."""
+        params = self.params
+        table = OneHot.fit(X, self.columns, rare=params.rare, text_counts=params.text_counts)
+        return table, table.transform(X)
+
+    def _texts(self, X: pd.DataFrame) -> dict[str, list[str]]:
+        return texts_by_field(
+            X,
+            self.columns,
+            template=self.params.template,
+            by_field=self.params.by_field,
+            max_characters=self.params.max_characters,
+        )
 
     def _fit_one(self, matrix: Any, y: Ints) -> Any:
         """A regression, or the constant of a target that is the same in all rows."""

@@ -31,6 +31,18 @@ class Faulty:
     def preflight(cls, params: Params) -> None:
         """Nothing to check."""
 
+    @classmethod
+    def space(cls, columns: Any, target: Any) -> dict[str, Any]:
+        """Nothing to tune."""
+        return {}
+
+    def settled(self) -> dict[str, Any]:
+        """Valid rows change nothing."""
+        return {}
+
+    def explain(self, X: Any) -> None:
+        """Nothing to show."""
+
     def fit(self, X: Any, y: Any, valid: Any) -> Faulty:
         """Fail if the trap is set."""
         if Path(self.params.trap).exists():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from benchmark.receipts import json_bytes, sha256
@@ -28,6 +30,42 @@ def store_cell(root: Path, path: str, record: dict[str, Any], frame: pd.DataFram
     (root / path).mkdir(parents=True)
     (root / path / "record.json").write_bytes(json_bytes(whole))
     (root / path / "predictions.parquet").write_bytes(data)
+
+
+def store_binary(
+    root: Path,
+    model: str,
+    scores: Sequence[float],
+    truth: Sequence[int],
+    *,
+    seed: int = 1,
+    ids: Sequence[str] = "abcdefghij",
+    task: str = "t",
+    as_of: str = "registration",
+    **more: Any,
+) -> dict[str, Any]:
+    """Store a finished cell of a yes/no task by hand and return its entry of the plan.
+
+    `scores` are for the positive class; the valid rows are the test rows. `more` goes into the
+    record.
+    """
+    path = f"{task}/{as_of}/{model}/{seed}"
+    p, y = np.array(scores), np.array(truth)
+    part = pd.DataFrame({"id": list(ids), "y": y, "p_stopped": 1 - p, "p_completed": p})
+    frame = pd.concat([part.assign(part="valid"), part.assign(part="test")])
+    counts = {"stopped": int((y == 0).sum()), "completed": int((y == 1).sum())}
+    rows = {"excluded": 0, "train": 30, "valid": len(y), "test": len(y), "test_classes": counts}
+    record = {
+        "key": path,
+        "target": {"kind": "binary", "classes": ["stopped", "completed"]},
+        "is_floor": model == "floor",
+        "is_ceiling": model == "ceiling",
+        "rows": rows,
+        **more,
+    }
+    store_cell(root, path, record, frame)
+    names = {"task": task, "split": "s", "as_of": as_of, "inputs": "text", "model": model}
+    return {**names, "seed": seed, "path": path, "key": path, "split_hash": "h"}
 
 
 def store_plan(root: Path, *cells: dict[str, Any], metrics: list[str] | None) -> Store:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,8 @@ def test_run_prints_a_leaderboard_and_the_other_commands_read_its_folder(
 ) -> None:
     out = tmp_path / "out"
     code, printed, err = call("run", config, "--out", out)
-    assert (code, err) == (0, "")
+    assert code == 0
+    assert re.fullmatch(r"audit: .*\n", err)
     assert "trial-outcome · temporal split" in printed
     assert "prior (floor)" in printed
     assert call("status", out) == (0, "6 cells: 6 done, 0 failed, 0 missing\n", "")

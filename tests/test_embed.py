@@ -10,13 +10,14 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from features import embed as module
-from features import vectors
+from features import vectors, windows
 from features.checkpoints import resolve
 from features.embed import Encoder, embed, find, identity
 from features.errors import InputError
@@ -221,7 +222,8 @@ def test_the_identity_changes_with_all_that_changes_a_vector(tmp_path: Path) -> 
     seen.add(identity(Encoder(name), found, "cpu"))
     (tmp_path / "mine" / "tokenizer.json").write_text('{"lower": true}')
     seen.add(identity(Encoder(name), found, "cpu"))
-    assert len(seen) == 6
+    seen |= {identity(Encoder(name, long=long), found, "cpu") for long in ("mean", "max")}
+    assert len(seen) == 8
     assert identity(Encoder(name), found, "cuda:1") == identity(Encoder(name), found, "cuda:0")
 
 
@@ -271,3 +273,61 @@ def test_minilm_puts_what_means_the_same_close_together(
     alone, _ = embed(texts[1:2], Encoder())
     assert (alone[0] == found[1]).all()
     assert capfd.readouterr() == ("", "")
+
+
+def unit(vector: np.ndarray) -> np.ndarray:
+    return vector / np.linalg.norm(vector)
+
+
+def test_windows_are_pooled_by_their_tokens_or_by_their_largest_values() -> None:
+    rows = np.array([[1, 8], [4, 2]], dtype=np.float32)
+    assert windows.pool(rows, np.array([2, 1]), "mean").tolist() == [2, 6]
+    assert windows.pool(rows, np.array([2, 1]), "max").tolist() == [4, 8]
+
+
+def test_a_long_text_is_the_pooled_vectors_of_its_windows(tmp_path: Path) -> None:
+    # Nine words of one token each and two marks: windows of six and three words at 8 tokens.
+    first, second = "heart pain drug trial adult women", "cancer blood surgery"
+    texts = [first, second, f"{first} {second}"]
+    cut, _ = embed(texts, Encoder(max_tokens=8))
+    mean, report = embed(texts, Encoder(max_tokens=8, long="mean"), cache=tmp_path)
+    largest, _ = embed(texts, Encoder(max_tokens=8, long="max"), cache=tmp_path)
+    assert (report.cut, report.chunked) == (0, 1)
+    assert cut[2] == pytest.approx(cut[0], abs=1e-6)  # it never saw the second part
+    assert mean[2] == pytest.approx(unit(6 * cut[0] + 3 * cut[1]), abs=1e-6)
+    assert largest[2] == pytest.approx(unit(np.maximum(cut[0], cut[1])), abs=1e-6)
+    assert (mean[:2] == cut[:2]).all()
+    assert (largest[:2] == cut[:2]).all()
+    again, report = embed(texts, Encoder(max_tokens=8, long="mean"), cache=tmp_path)
+    assert (again == mean).all()
+    assert (report.computed, report.chunked) == (0, 1)
+
+
+def test_windows_computed_together_are_padded_without_a_trace() -> None:
+    from features.checkpoints import fetch
+
+    encoder = Encoder(max_tokens=8)
+    folder = fetch(find(encoder)).folder
+    assert folder is not None
+    model = module._load(encoder, folder, "cpu")
+    text = "heart pain drug trial adult women cancer blood surgery"
+    found = [
+        windows.embed_long(
+            model, text, max_tokens=8, pooling="mean", normalize=True, together=together
+        )
+        for together in (1, 2)
+    ]
+    assert found[0] == pytest.approx(found[1], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("fast", "prompt", "problem"),
+    [(False, None, "a tokenizer that can't cut windows"), (True, "query", "the prompt 'query'")],
+)
+def test_an_encoder_whose_windows_would_be_wrong_is_refused(
+    fast: bool, prompt: str | None, problem: str
+) -> None:
+    tokenizer = SimpleNamespace(is_fast=fast)
+    model = SimpleNamespace(tokenizer=tokenizer, default_prompt_name=prompt)
+    with pytest.raises(InputError, match=rf"encoder 'mine' .*{problem}.* long: cut"):
+        windows.check(model, "mine")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -15,8 +15,8 @@ import models
 from features.columns import Columns
 from features.embed import EmbedReport, Encoder
 from features.errors import InputError
-from models import gbdt
-from models.base import Context, Floats, Ints, Target
+from models import tree_inputs
+from models.base import Context, Floats, Ints, Memo, Target
 from models.gbdt import LightGBM
 
 BINARY = Target("binary", ("completed", "stopped"))
@@ -70,9 +70,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[Encoder]:
     def embed(texts: list[str], encoder: Encoder, **_: Any) -> tuple[Any, EmbedReport]:
         calls.append(encoder)
         found = np.array([[len(text), "halted" in text] for text in texts], dtype=np.float32)
-        return found, EmbedReport("letters", len(texts), 3, 2, 1, 0.25, 1.5)
+        return found, EmbedReport("letters", len(texts), 3, 2, 1, 0, 0.25, 1.5)
 
-    monkeypatch.setattr(gbdt, "embed", embed)
+    monkeypatch.setattr(tree_inputs, "embed", embed)
     return calls
 
 
@@ -241,9 +241,15 @@ def test_balanced_weights_make_the_classes_equal() -> None:
 def test_text_is_embedded_with_the_encoder_asked_for(counted: list[Encoder]) -> None:
     X, y = rows()
     context = Context()
-    params = {"encoder": "some/encoder", "revision": "abc", "max_tokens": 64}
+    params = {
+        "encoder": "some/encoder",
+        "revision": "abc",
+        "max_tokens": 64,
+        "long_text": "max",
+        "text": "embeddings",
+    }
     model = build(Columns(text=("title",)), context=context, **params).fit(X, y, (X, y))
-    assert set(counted) == {Encoder("some/encoder", "abc", 64)}
+    assert set(counted) == {Encoder("some/encoder", "abc", 64, long="max")}
     assert (model.names, model.fields) == (("text 0", "text 1"), ("text", "text"))
     assert ((model.predict_proba(X)[:, 1] > 0.5) == (y == 1)).all()
     assert context.timer.seconds["features"] > 0
@@ -263,6 +269,7 @@ def test_the_cost_of_embedding_is_added_up_over_train_valid_and_test(
         "unique": 9,
         "computed": 6,
         "cut": 3,
+        "chunked": 0,
         "seconds": 0.75,
         "seconds_cold": 4.5,
     }
@@ -270,7 +277,7 @@ def test_the_cost_of_embedding_is_added_up_over_train_valid_and_test(
 
 def test_table_and_text_stand_side_by_side(counted: list[Encoder]) -> None:
     X, y = rows()
-    model = build(BOTH, n_estimators=5).fit(X, y, (X, y))
+    model = build(BOTH, text="embeddings", embedding_width=None).fit(X, y, (X, y))
     dates = ("start (year)", "start (month)", "start (age in days)")
     assert model.names == ("age", *dates, "phase", "sponsor", "text 0", "text 1")
     assert model.matrix(X)["f7"].tolist() == y.tolist()
@@ -278,14 +285,16 @@ def test_table_and_text_stand_side_by_side(counted: list[Encoder]) -> None:
 
 def test_a_template_may_name_table_columns(counted: list[Encoder]) -> None:
     X, y = rows()
-    model = build(BOTH, template="{phase}: {title}", n_estimators=5).fit(X, y, (X, y))
+    model = build(BOTH, template="{phase}: {title}", text="embeddings", embedding_width=None).fit(
+        X, y, (X, y)
+    )
     assert model.matrix(X)["f6"].tolist() == [len(f"A: {title}") for title in X["title"]]
 
 
 def test_text_is_cut_to_a_number_of_characters(counted: list[Encoder]) -> None:
     X, y = rows()
     text = Columns(text=BOTH.text)
-    model = build(text, max_characters=4, n_estimators=5).fit(X, y, (X, y))
+    model = build(text, max_characters=4, text="embeddings", embedding_width=None).fit(X, y, (X, y))
     assert model.matrix(X)["f0"].tolist() == [4] * len(X)
 
 
@@ -373,3 +382,224 @@ def test_the_bins_are_made_once_for_all_labels(monkeypatch: pytest.MonkeyPatch) 
     model = build(target=target, n_estimators=5).fit(X, labels, (X, labels))
     assert len(model.boosters) == 3
     assert len(made) == 2  # train and valid
+
+
+TRIALS: list[dict[str, Any]] = [
+    {"min_child_samples": 60},
+    {"min_child_samples": 3, "num_leaves": 63},
+    {"class_weight": "balanced"},
+    {"reg_lambda": 50, "colsample_bytree": 1, "subsample": 0.5},
+    {"cat_smooth": 1, "rare": 2, "monotone": {"age": 1}},
+    {"text": "lsa", "lsa_width": 3, "learning_rate": 0.3},
+    {"text": "both", "text_counts": True},
+    {"by_field": True, "embedding_width": 1},
+    {},
+]
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_shared_memo_changes_no_prediction(several: bool, counted: list[Encoder]) -> None:
+    X, y = rows()
+    V, vy = rows(120, seed=1)
+    target = BINARY
+    if several:
+        target = Target("multilabel", ("a", "b"))
+        y = np.column_stack([y, np.arange(400) % 3 == 0]).astype(np.int64)
+        vy = np.column_stack([vy, np.arange(120) % 3 == 0]).astype(np.int64)
+    shared = Memo()
+
+    def found(params: dict[str, Any], memo: Memo) -> Floats:
+        context = Context(memo=memo)
+        model = build(BOTH, target, context, n_estimators=8, **params).fit(X, y, (V, vy))
+        return model.predict_proba(V)
+
+    alone = [found(params, Memo()) for params in TRIALS]
+    for order in (range(len(TRIALS)), reversed(range(len(TRIALS)))):
+        for n in order:
+            assert (found(TRIALS[n], shared) == alone[n]).all(), TRIALS[n]
+
+
+def test_targets_of_one_fit_do_not_stay_in_the_next() -> None:
+    X, y = rows()
+    memo = Memo()
+    target = Target("multiclass", ("a", "b", "c"))
+    three = np.where(y == 1, 2, np.arange(400) % 2)
+    for labels in (y, three, 1 - y):
+        found = [
+            build(target=target, context=Context(memo=kept), n_estimators=5, class_weight=weight)
+            .fit(X, labels, (X, labels))
+            .predict_proba(X)
+            for kept in (Memo(), memo)
+            for weight in ("balanced", None)
+        ]
+        assert (found[0] == found[2]).all()
+        assert (found[1] == found[3]).all()
+
+
+def test_features_and_bins_are_made_once_for_the_same_rows(
+    counted: list[Encoder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import lightgbm
+
+    made = []
+    construct = lightgbm.Dataset._lazy_init
+
+    def constructed(self: Any, *args: Any, **options: Any) -> Any:
+        made.append(self)
+        return construct(self, *args, **options)
+
+    monkeypatch.setattr(lightgbm.Dataset, "_lazy_init", constructed)
+    X, y = rows()
+    valid = rows(100, seed=1)
+    memo = Memo()
+    for leaves in (4, 8, 16):
+        context = Context(memo=memo)
+        model = build(BOTH, context=context, n_estimators=3, num_leaves=leaves)
+        model.fit(X, y, valid).predict_proba(valid[0])
+        assert model.notes["embedding"]["texts"] == 600  # valid is seen twice
+    assert len(made) == 2  # train and valid
+    assert len(counted) == 2
+    build(BOTH, context=Context(memo=memo), n_estimators=3, rare=5).fit(X, y, valid)
+    assert len(made) == 4
+
+
+def test_rows_with_the_same_ids_and_other_cells_are_other_rows() -> None:
+    X, y = rows()
+    context = Context()
+    model = build(context=context, n_estimators=20).fit(X, y, (X.assign(phase="A"), y))
+    found = model.predict_proba(X.assign(phase="C"))
+    assert (found[:, 1] > model.predict_proba(X.assign(phase="A"))[:, 1]).all()
+
+
+def test_a_fit_without_valid_makes_all_rounds() -> None:
+    X, y = rows()
+    assert build(n_estimators=130).fit(X, y, None).notes["rounds"] == [130]
+
+
+def test_settled_parameters_repeat_the_fit_without_valid() -> None:
+    X, y = rows()
+    stopped = build(learning_rate=0.2).fit(X, y, rows(seed=1))
+    (rounds,) = stopped.notes["rounds"]
+    assert stopped.settled() == {"n_estimators": rounds}
+    assert rounds < 100
+    again = build(learning_rate=0.2, **stopped.settled()).fit(X, y, None)
+    assert (again.predict_proba(X) == stopped.predict_proba(X)).all()
+
+
+def test_several_labels_settle_on_their_mean_number_of_rounds() -> None:
+    X, y = rows()
+    noise = np.random.default_rng(5).integers(0, 2, 400)
+    labels = np.column_stack([y, noise, np.zeros_like(y)])
+    V, vy = rows(seed=1)
+    held = np.column_stack([vy, 1 - noise, np.zeros_like(y)])
+    model = build(target=Target("multilabel", ("a", "b", "never"))).fit(X, labels, (V, held))
+    first, second = model.notes["rounds"]
+    assert first > second
+    assert model.settled() == {"n_estimators": round((first + second) / 2)}
+    nothing = np.zeros((400, 3), np.int64)
+    constant = build(target=model.target).fit(X, nothing, (X, nothing))
+    assert constant.settled() == {}
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+def test_a_monotone_column_never_turns(direction: Literal[-1, 1]) -> None:
+    draw = np.random.default_rng(0)
+    age = draw.uniform(-1, 1, 600)
+    y = (np.abs(age) > draw.uniform(0, 1, 600)).astype(np.int64)  # falls, then rises
+    X = pd.DataFrame({"age": age, "other": draw.normal(size=600)})
+    columns = Columns(numeric=("other", "age"))
+    ages = pd.DataFrame({"age": np.linspace(-1, 1, 50), "other": 0.0})
+
+    def steps(**params: Any) -> Floats:
+        model = build(columns, n_estimators=40, **params).fit(X, y, None)
+        return np.diff(model.predict_proba(ages)[:, 1])
+
+    assert (steps(monotone={"age": direction}) * direction >= 0).all()
+    free = steps()
+    assert free.min() < 0 < free.max()
+
+
+def test_only_a_numeric_column_can_be_monotone() -> None:
+    with pytest.raises(InputError, match="did you mean 'age'"):
+        build(monotone={"aged": 1})
+    with pytest.raises(InputError, match="unknown numeric column in monotone 'phase'"):
+        build(monotone={"phase": 1})
+    with pytest.raises(InputError, match="monotone"):
+        build(monotone={"age": 2})
+
+
+def test_lsa_learns_from_the_words_without_an_encoder(counted: list[Encoder]) -> None:
+    X, y = rows()
+    V, vy = rows(seed=1)
+    columns = Columns(text=("title",))
+    model = build(columns, text="lsa", lsa_width=2).fit(X, y, (V, vy))
+    assert counted == []
+    assert (model.names, model.fields) == (("text lsa 0", "text lsa 1"), ("text", "text"))
+    assert ((model.predict_proba(V)[:, 1] > 0.5) == (vy == 1)).all()
+    assert "embedding" not in model.notes
+
+
+def test_texts_without_words_leave_the_table_and_the_embeddings(counted: list[Encoder]) -> None:
+    X, y = rows()
+    X["title"] = "?"
+    params = {"n_estimators": 3, "embedding_width": None}
+    assert build(BOTH, **params).fit(X, y, None).names[-2:] == ("text 0", "text 1")
+    assert build(BOTH, text="lsa", **params).fit(X, y, None).names[-1] == "sponsor"
+    with pytest.raises(InputError, match="no word in the training texts"):
+        build(Columns(text=("title",)), text="lsa").fit(X, y, None)
+
+
+def test_each_text_column_may_have_its_own_vectors(counted: list[Encoder]) -> None:
+    X, y = rows()
+    X["summary"] = "halted"
+    X["empty"] = ""
+    columns = Columns(numeric=("age",), text=("title", "summary", "empty"))
+    params = {"by_field": True, "text": "both", "lsa_width": 2, "embedding_width": None}
+    model = build(columns, n_estimators=3, **params).fit(X, y, None)
+    assert model.names == (
+        "age", "title 0", "title 1", "title lsa 0", "title lsa 1", "summary 0", "summary 1",
+        "summary lsa 0", "empty 0", "empty 1",
+    )  # fmt: skip
+    assert model.fields == ("age", *["title"] * 4, *["summary"] * 3, *["empty"] * 2)
+    matrix = model.matrix(X)
+    assert matrix["f1"].tolist() == [len(title) for title in X["title"]]
+    assert matrix["f6"].tolist() == [1] * 400  # `summary` says halted in every row
+    with pytest.raises(InputError, match="by_field with template"):
+        build(columns, by_field=True, template="{title}")
+
+
+def test_embeddings_are_projected_on_their_main_directions_in_train(
+    counted: list[Encoder],
+) -> None:
+    X, y = rows()
+    columns = Columns(text=("title",))
+    model = build(columns, text="embeddings", embedding_width=1).fit(X, y, None)
+    assert model.names == ("text 0",)
+    # `finished` is 2 letters longer than `halted`, so train lies along (2, -1) / sqrt(5).
+    found = model.matrix(X)["f0"].to_numpy()
+    assert found.mean() == pytest.approx(0, abs=1e-9)
+    assert np.unique(np.abs(np.subtract.outer(found, found)).round(9)) == pytest.approx([0, 5**0.5])
+    longer = model.matrix(X.assign(title=X["title"] + "!!!"))["f0"].to_numpy()
+    assert np.abs(longer - found) == pytest.approx(np.full(400, 3 * 2 / 5**0.5))
+
+
+@pytest.mark.parametrize("columns", [TABLE, BOTH, BOTH.select("text")])
+def test_a_study_begins_with_the_defaults_and_every_draw_can_be_fitted(
+    columns: Columns, counted: list[Encoder]
+) -> None:
+    import optuna
+
+    X, y = rows()
+    space = LightGBM.space(columns, BINARY)
+    assert len(space) <= 8
+    defaults = models.check_params("lightgbm", {}).model_dump()
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study.enqueue_trial({name: defaults[name] for name in space})
+    assert study.ask(space).params == {name: defaults[name] for name in space}
+    context = Context()
+    for _ in range(4):
+        params = {**study.ask(space).params, "n_estimators": 5}
+        model = build(columns, context=context, **params).fit(X, y, (X[:99], y[:99]))
+        assert np.isfinite(model.predict_proba(X)).all()
+    assert ("text" in space) == bool(columns.text)
+    assert ("cat_smooth" in space) == bool(columns.categorical)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from stored import store_cell, store_plan
+from stored import store_binary, store_plan
 
-from benchmark.leaderboard import leaderboard
+from benchmark.leaderboard import gains, leaderboard
 from benchmark.render import render
 from benchmark.store import Store
 from features.errors import InputError
@@ -21,44 +22,9 @@ REVERSED = [1 - p for p in PERFECT]
 CONSTANT = [0.5] * 10
 
 
-def put(
-    root: Path,
-    model: str,
-    scores: list[float],
-    *,
-    seed: int = 1,
-    ids: str = "abcdefghij",
-    **more: Any,
-) -> dict[str, Any]:
+def put(root: Path, model: str, scores: list[float], **more: Any) -> dict[str, Any]:
     """Store one finished cell by hand and return its entry of the plan."""
-    path = f"t/s/{model}/{seed}"
-    p = np.array(scores)
-    part = pd.DataFrame({"id": list(ids), "y": TRUTH, "p_stopped": 1 - p, "p_completed": p})
-    frame = pd.concat([part.assign(part="valid"), part.assign(part="test")])
-    record = {
-        "key": f"{model}-{seed}",
-        "target": {"kind": "binary", "classes": ["stopped", "completed"]},
-        "is_floor": model == "floor",
-        "is_ceiling": model == "ceiling",
-        "rows": {
-            "excluded": 0,
-            "train": 30,
-            "valid": 10,
-            "test": 10,
-            "test_classes": {"stopped": 5, "completed": 5},
-        },
-        **more,
-    }
-    store_cell(root, path, record, frame)
-    names = {"task": "t", "split": "s", "as_of": "registration", "inputs": "text"}
-    return {
-        **names,
-        "model": model,
-        "seed": seed,
-        "path": path,
-        "key": record["key"],
-        "split_hash": "h",
-    }
+    return store_binary(root, model, scores, TRUTH, **more)
 
 
 def board_of(root: Path, *cells: dict[str, Any], metrics: tuple[str, ...] = ("roc_auc",)) -> Any:
@@ -101,7 +67,7 @@ def test_a_value_is_the_mean_over_seeds(tmp_path: Path) -> None:
 def test_a_model_that_lacks_a_seed_stands_without_rank(tmp_path: Path) -> None:
     cells = [put(tmp_path, "all", CONSTANT, seed=s) for s in (1, 2)]
     cells.append(put(tmp_path, "half", PERFECT, seed=1))
-    missing = {**cells[-1], "seed": 2, "path": "t/s/half/2", "key": "half-2"}
+    missing = {**cells[-1], "seed": 2, "path": "t/registration/half/2", "key": "half-2"}
     board = board_of(tmp_path, *cells, missing)
     rows = by_model(board)
     assert rows.loc["all", "rank"] == 1
@@ -139,8 +105,157 @@ def test_the_threshold_from_valid_and_one_half_are_two_metrics(tmp_path: Path) -
 
 def test_models_on_different_rows_cannot_share_a_table(tmp_path: Path) -> None:
     cells = [put(tmp_path, "m", PERFECT), put(tmp_path, "n", PERFECT, ids="abcdefghiZ")]
-    with pytest.raises(InputError, match="t/s/n/1: its test rows differ"):
+    with pytest.raises(InputError, match="t/registration/n/1: its test rows differ"):
         board_of(tmp_path, *cells)
+
+
+def cell_of(*, data: str = "f", split: str = "h") -> dict[str, str]:
+    return {"split_hash": split, "dataset_fingerprint": data}
+
+
+def test_models_of_two_data_sets_or_splits_cannot_share_a_table(tmp_path: Path) -> None:
+    cell = put(tmp_path, "m", PERFECT)
+    other = put(tmp_path, "n", PERFECT, cell=cell_of(data="g"))
+    with pytest.raises(InputError, match="n/1: data fingerprint g; expected f as t/registration/m"):
+        board_of(tmp_path, cell, other)
+    other = put(tmp_path, "o", PERFECT, cell=cell_of(split="i"))
+    with pytest.raises(InputError, match="o/1: split hash i; expected h as t/registration/m/1 has"):
+        board_of(tmp_path, cell, other)
+    # another seed has another split
+    second = put(tmp_path, "m", PERFECT, seed=2, cell=cell_of(split="i"))
+    assert len(board_of(tmp_path, cell, second).rows) == 2
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "text"),
+    [
+        ("dataset_fingerprint", "g", "t s registration: data fingerprints f .m. and g .n."),
+        ("split_hash", "i", "split hashes h .m. and i .n."),
+        ("scoring", 99, "scoring versions 1 .m. and 99 .n.; expected one"),
+    ],
+)
+@pytest.mark.parametrize("format", ["terminal", "markdown", "csv", "json"])
+def test_boards_put_together_are_refused_where_their_tables_do_not_match(
+    tmp_path: Path, column: str, value: Any, text: str, format: str
+) -> None:
+    board = board_of(tmp_path, put(tmp_path, "m", PERFECT))
+    other = board.rows.assign(**{"model": "n", column: value})
+    with pytest.raises(InputError, match=text):
+        render(dataclasses.replace(board, rows=pd.concat([board.rows, other])), format)
+
+
+def test_a_model_that_lacks_a_seed_has_another_split_hash_and_may_stand(tmp_path: Path) -> None:
+    cells = [put(tmp_path, "m", PERFECT, seed=s, cell=cell_of(split=str(s))) for s in (1, 2)]
+    cells.append(put(tmp_path, "n", PERFECT, seed=1, cell=cell_of(split="1")))
+    board = board_of(tmp_path, *cells)
+    assert board.rows["split_hash"].nunique() == 2
+    assert "n (seeds 1 only)" in " ".join(render(board, "markdown").split())
+
+
+# Scores of 0 and 1, one of five on the wrong side: a Brier score of .2, and .2 (1 - .2) / 10 its
+# variance over test sets of ten rows.
+SURE = [1.0] * 5 + [0.0] * 5
+ERRING = [1.0] * 4 + [0.0] + [0.0] * 4 + [1.0]
+ERROR = (0.2 * 0.8 / 10) ** 0.5
+
+
+def test_the_detectable_difference_is_2_8_standard_errors_of_a_pair(tmp_path: Path) -> None:
+    cells = [put(tmp_path, "good", SURE), put(tmp_path, "bad", ERRING)]
+    rows = by_model(board_of(tmp_path, *cells, metrics=("brier",)), "brier")
+    # 1.960 for the test at .05, .842 for a chance of 80 %
+    assert rows["mde"].tolist() == pytest.approx([2.802 * ERROR] * 2, rel=0.1)
+    assert rows["sample_sd"].to_dict() == pytest.approx({"good": 0, "bad": ERROR}, rel=0.1)
+    assert rows["seed_sd"].isna().all()
+
+
+def test_floors_do_not_widen_the_detectable_difference(tmp_path: Path) -> None:
+    cells = [put(tmp_path, name, SURE) for name in ("one", "two")]
+    cells.append(put(tmp_path, "floor", ERRING))
+    board = board_of(tmp_path, *cells, metrics=("brier",))
+    assert by_model(board, "brier")["mde"].tolist() == [0, 0, 0]
+    assert "to be told apart" not in render(board, "markdown")
+
+
+def test_the_note_says_what_the_rows_can_tell_apart(tmp_path: Path) -> None:
+    cells = [put(tmp_path, "good", SURE), put(tmp_path, "bad", ERRING)]
+    board = board_of(tmp_path, *cells, metrics=("brier",))
+    mde = by_model(board, "brier")["mde"].iloc[0]
+    text = render(board, "markdown")
+    shown = f"{mde:.3f}".removeprefix("0")
+    assert f"Two models must differ by {shown} in Brier to be told apart on these 10 test" in text
+
+
+def test_rank_intervals_say_which_ranks_a_model_may_have(tmp_path: Path) -> None:
+    nearly = [0.9, 0.8, 0.7, 0.6, 0.35, 0.4, 0.3, 0.2, 0.1, 0.05]
+    cells = [put(tmp_path, "good", PERFECT), put(tmp_path, "nearly", nearly)]
+    cells.append(put(tmp_path, "bad", REVERSED))
+    rows = by_model(board_of(tmp_path, *cells))
+    assert rows["rank_low"].to_dict() == {"good": 1, "nearly": 1, "bad": 3}
+    assert rows["rank_high"].to_dict() == {"good": 2, "nearly": 2, "bad": 3}
+
+
+def test_seeds_that_agree_have_no_spread_of_their_own(tmp_path: Path) -> None:
+    cells = [put(tmp_path, "m", ERRING, seed=seed) for seed in (1, 2)]
+    row = by_model(board_of(tmp_path, *cells, metrics=("brier",)), "brier").loc["m"]
+    assert row["seed_sd"] == 0
+    # the same rows twice are no more rows
+    assert row["sample_sd"] == pytest.approx(ERROR, rel=0.1)
+
+
+def test_seeds_that_differ_on_the_same_rows_have_one(tmp_path: Path) -> None:
+    # Brier .04 and .36 on every row: no draw of rows changes that, so all of it is the seeds'
+    scores = [[0.8] * 5 + [0.2] * 5, [0.4] * 5 + [0.6] * 5]
+    cells = [put(tmp_path, "m", s, seed=seed) for seed, s in enumerate(scores)]
+    row = by_model(board_of(tmp_path, *cells, metrics=("brier",)), "brier").loc["m"]
+    assert row["seed_sd"] == pytest.approx(0.32 / 2**0.5)
+    assert row["sample_sd"] == pytest.approx(0)
+
+
+def test_the_leak_dividend_is_the_paired_gain_over_the_earliest_level(tmp_path: Path) -> None:
+    levels = {"after": SURE, "registration": ERRING}  # later first
+    cells = [put(tmp_path, "m", scores, as_of=level) for level, scores in levels.items()]
+    board = board_of(tmp_path, *cells, metrics=("brier",))
+    rows = by_model(board, "brier").set_index("as_of")
+    assert rows["leak_dividend"].to_dict() == pytest.approx(
+        {"registration": np.nan, "after": -0.2}, nan_ok=True
+    )
+    low, high = rows.loc["after", ["leak_low", "leak_high"]]
+    assert low == pytest.approx(-0.2 - 1.96 * ERROR, abs=0.1)
+    assert high <= 0
+    # not paired, the interval would be that of SURE's .0 and of ERRING's .2 alone: the same rows
+    assert (low, high) == pytest.approx(
+        tuple(-rows.loc["registration", ["high", "low"]].to_numpy(float))
+    )
+    gained = gains(board, "leak")
+    assert gained[["model", "as_of", "metric"]].to_numpy().tolist() == [["m", "after", "brier"]]
+    text = render(board, "markdown")
+    assert "t · s split · leak dividend: Brier ↓ above the same model's as of registration" in text
+    assert "| after | m | text | .200 | .000 | -.200" in text.replace("-0.200", "-.200")
+    assert json.loads(render(board, "json"))[0]["leak_p"] is None
+
+
+def test_a_level_that_lacks_a_seed_has_no_leak_dividend(tmp_path: Path) -> None:
+    cells = [put(tmp_path, "m", SURE, seed=seed) for seed in (1, 2)]
+    cells.append(put(tmp_path, "m", SURE, as_of="after"))
+    with pytest.raises(InputError, match="no model scored in both tables of a leak"):
+        gains(board_of(tmp_path, *cells), "leak")
+
+
+def test_a_redacted_table_is_held_against_the_texts_as_they_are(tmp_path: Path) -> None:
+    level = "registration, redacted"
+    cells = [put(tmp_path, "m", SURE), put(tmp_path, "n", SURE)]
+    # redacted texts have a fingerprint of their own
+    cells.append(put(tmp_path, "m", ERRING, as_of=level, cell=cell_of(data="r")))
+    board = board_of(tmp_path, *cells, metrics=("brier",))
+    found = gains(board, "redaction").iloc[0]
+    assert (found["as_of"], found["model"]) == (level, "m")
+    assert found["redaction_change"] == pytest.approx(0.2)
+    assert found["redaction_low"] >= 0
+    assert board.rows["leak_dividend"].isna().all()
+    text = render(board, "terminal")
+    assert "Brier ↓ on redacted texts above the same model's on the texts as they are" in text
+    with pytest.raises(InputError, match=r"no model .* of a leak; .* set as_of: \[registration"):
+        gains(board, "leak")
 
 
 def test_a_record_that_is_not_the_planned_one_is_refused(tmp_path: Path) -> None:
@@ -150,7 +265,7 @@ def test_a_record_that_is_not_the_planned_one_is_refused(tmp_path: Path) -> None
 
 
 def test_a_record_of_a_later_schema_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="has schema 99; expected at most 1; update trialmark"):
+    with pytest.raises(InputError, match="has schema 99; expected at most 2; update trialmark"):
         board_of(tmp_path, put(tmp_path, "m", PERFECT, schema=99))
 
 

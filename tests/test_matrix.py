@@ -28,15 +28,15 @@ from models.base import Target
 
 def deadly_start(work: Any) -> None:
     """Begin a worker that is killed when it is given a linear model."""
-    from benchmark import cells
     from benchmark import executor as here
+    from benchmark import fitting
 
-    whole = cells.run_cell
+    whole = fitting.run_cell
 
-    def run_cell(cell: Cell, *rest: Any) -> Any:
+    def run_cell(cell: Cell, *rest: Any, **more: Any) -> Any:
         if cell.model == "tfidf-logreg":
             os.kill(os.getpid(), signal.SIGKILL)
-        return whole(cell, *rest)
+        return whole(cell, *rest, **more)
 
     here.run_cell = run_cell
     here._begin(work)
@@ -49,6 +49,10 @@ class Log:
         self.total = 0
         self.fitted: list[str] = []
         self.ends: list[str] = []
+        self.audits: list[str] = []
+
+    def audited(self, report: Any) -> None:
+        self.audits.append(report.summary())
 
     def planned(self, total: int) -> None:
         self.total = total
@@ -367,7 +371,7 @@ def test_a_record_says_what_made_the_number(small: dict[str, Any], tmp_path: Pat
     benchmark.run(small, out=tmp_path)
     record = next(r for r in records(tmp_path).values() if r["cell"]["model"] == "tfidf-logreg")
     assert record["status"] == "done"
-    assert record["schema"] == 1
+    assert record["schema"] == 2
     assert set(record["seconds"]) == {"read", "features", "fit", "predict", "spared"}
     assert record["peak_memory_mb"] > 50
     assert record["cell"]["columns"] == [
@@ -375,7 +379,7 @@ def test_a_record_says_what_made_the_number(small: dict[str, Any], tmp_path: Pat
     ]  # fmt: skip
     assert record["cell"]["libraries"]["scikit-learn"]
     assert record["rows"]["train"] + record["rows"]["valid"] + record["rows"]["test"] == 300
-    assert set(record["git"]) == {"commit", "dirty"}
+    assert set(record["git"]) == {"commit", "dirty", "diff_sha256"}
     assert record["environment"]["versions"]["numpy"]
     assert len(record["predictions_sha256"]) == 64
 

@@ -139,3 +139,23 @@ def test_curves_of_nothing_have_their_columns(done: Run, tmp_path: Path) -> None
     empty = Run(tmp_path).curves()
     assert empty.columns.tolist() == done.curves().columns.tolist()
     assert empty.empty
+
+
+def test_explanations_of_all_families_tell_the_labels_apart(done: Run) -> None:
+    from benchmark.explanations import explain
+    from benchmark.render.explanation import FORMATS as WAYS
+    from benchmark.render.explanation import render as shown
+
+    (page,) = explain(Store(done.folder))
+    assert [one["model"] for one in page["models"]] == MODELS[1:]
+    assert {tuple(one["classes"]) for one in page["models"]} == {LABELS}
+    words = page["models"][0]["features"]
+    for label in LABELS:  # a title names the labels it has
+        named = [row for row in words[label] if row["name"] in LABELS]
+        assert named[0]["name"] == label
+        assert named[0]["mean"] > 0
+    sizes = page["models"][1]["fields"]
+    assert [row["field"] for row in sizes] == ["size"]
+    for way in WAYS:
+        text = shown([page], way)
+        assert all(label in text for label in LABELS)

@@ -42,7 +42,8 @@ def test_a_part_of_a_column_is_cleaned_alike(values, start):
     assert strings.cleaned(part).to_pylist() == [cells.text(cell) for cell in values[start:]]
 
 
-def test_a_long_column_is_cleaned_across_its_blocks():
+def test_a_long_column_is_cleaned_across_its_blocks(monkeypatch):
+    monkeypatch.setattr(strings, "_BLOCK", 65_536)
     values = ["x" * 70_000, "y" * 70_000 + "\u0085", "\x07z", "w" * 140_000]
     assert strings.cleaned(column(values)).to_pylist() == [
         values[0],
@@ -50,6 +51,24 @@ def test_a_long_column_is_cleaned_across_its_blocks():
         "z",
         values[3],
     ]
+
+
+@pytest.mark.parametrize("control", ["\x00", "\x08", "\x0b", "\x0e", "\x1f", "\x7f", "\x85"])
+def test_a_control_character_is_found_wherever_a_block_ends(monkeypatch, control):
+    monkeypatch.setattr(strings, "_BLOCK", 4)
+    values = ["a" * n + control + "z\u00a0\u00ffz" for n in range(1, 10)]
+    expected = ["a" * n + "z\u00a0\u00ffz" for n in range(1, 10)]
+    assert strings.cleaned(column(values)).to_pylist() == expected
+
+
+def test_cells_that_are_not_empty_and_columns_of_allowed_characters_are_told():
+    ids = column(["A1", "", "B"])
+    assert strings.full(ids).tolist() == [True, False, True]
+    assert strings.full(ids[1:]).tolist() == [False, True]
+    assert not strings.only(ids, b"AB1")
+    assert strings.only(ids[2:], b"B")
+    assert not strings.only(ids[2:], b"A1")
+    assert not strings.only(column(["A", "\u00c1"]), b"A")
 
 
 def test_a_column_of_several_parts_is_cleaned_in_each_of_them():

@@ -42,6 +42,12 @@ KEY_CHANGES: list[tuple[dict[str, Any], bool]] = [
     ({"libraries": {"numpy": "1"}}, False),
     ({"code": "other"}, False),
     ({"as_of": "after"}, False),
+    ({"tune": {"trials": 3}}, False),
+    ({"refit": True}, False),
+    ({"calibrate": "platt"}, False),
+    ({"explain": {"rows": 3}}, False),
+    ({"members": {"other/text": "place"}}, False),
+    ({"redact": True}, False),
 ]
 OPENING = {"schema": 1, "key": "k", "cell": {}}
 DONE = Result({**OPENING, "status": "done"}, pd.DataFrame({"id": ["a"], "p": [0.5]}))

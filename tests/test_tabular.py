@@ -15,9 +15,9 @@ NAN = float("nan")
 def frame(**columns: list[object]) -> pd.DataFrame:
     made = pd.DataFrame(columns)
     for name in made:
-        if name in ("phase", "sponsor"):
+        if name in ("phase", "sponsor", "title"):
             made[name] = made[name].astype("str")
-        elif name == "start":
+        elif name in ("start", "posted"):
             made[name] = pd.to_datetime(made[name])
         else:
             made[name] = made[name].astype("float64")
@@ -153,3 +153,56 @@ def test_native_puts_the_index_of_the_rows_on_the_result() -> None:
     encoder = Native.fit(rows, Columns(numeric=("age",), categorical=("phase",)))
     assert encoder.transform(rows).index.tolist() == ["x", "y"]
     assert encoder.names == ("age", "phase")
+
+
+def test_texts_and_lists_are_counted() -> None:
+    columns = Columns(categorical=("phase",), text=("title",))
+    train = frame(title=["one two\n\n  three", "", "x"], phase=["A|B|C", "A", None])
+    encoder = Native.fit(train, columns, text_counts=True, rare=1)
+    counts = ("title (words)", "title (characters)", "title (lines)", "phase (values)")
+    assert encoder.names == (*counts, "phase")
+    assert encoder.fields == ("title", "title", "title", "phase", "phase")
+    found = encoder.transform(train)
+    # "one two three" has 13 characters; the empty line isn't counted.
+    assert found[list(counts)].to_numpy().tolist() == [[3, 13, 2, 3], [0, 0, 0, 1], [1, 1, 1, 0]]
+    assert Native.fit(train, columns, rare=1).names == ("phase",)
+
+
+def test_indentation_is_not_counted() -> None:
+    train = frame(title=["a bc", "  a \r\n\r\n          bc"])
+    found = Native.fit(train, Columns(text=("title",)), text_counts=True).transform(train)
+    assert found["title (words)"].tolist() == [2, 2]
+    assert found["title (characters)"].tolist() == [4, 4]
+    assert found["title (lines)"].tolist() == [1, 2]
+
+
+def test_a_column_without_lists_in_train_is_never_counted_as_one() -> None:
+    columns = Columns(categorical=("phase",))
+    encoder = Native.fit(frame(phase=["A", "B"]), columns, text_counts=True, rare=1)
+    assert encoder.names == ("phase",)
+    assert list(encoder.transform(frame(phase=["A|B"]))) == ["phase"]
+
+
+def test_one_hot_takes_the_logarithm_of_counts() -> None:
+    words = [1, 3, 15]  # log2(1 + n) is 1, 2, 4: mean 7/3, variance 14/9
+    rows = frame(title=["w " * n for n in words])
+    encoder = OneHot.fit(rows, Columns(text=("title",)), text_counts=True)
+    assert encoder.names == ("title (words)", "title (characters)", "title (lines)")
+    assert encoder.fields == ("title",) * 3
+    found = table(encoder, rows)["title (words)"]
+    assert found.to_numpy() == pytest.approx([(n - 7 / 3) / (14 / 9) ** 0.5 for n in (1, 2, 4)])
+
+
+@pytest.mark.parametrize("kind", [OneHot, Native])
+def test_a_second_date_tells_how_long_after_the_first_it_is(kind: type[OneHot | Native]) -> None:
+    train = frame(start=["2020-01-01", "2020-01-01"], posted=["2020-01-31", "2019-12-31"])
+    encoder = kind.fit(train, Columns(date=("start", "posted")))
+    name = "posted (days after start)"
+    assert encoder.fields[encoder.names.index(name)] == "posted"
+    if isinstance(encoder, OneHot):
+        # Two rows, so the standardised values are 1 and -1, whatever the logarithm.
+        assert table(encoder, train)[name].to_numpy() == pytest.approx([1, -1])
+    else:
+        assert encoder.transform(train)[name].tolist() == [30, -1]
+        missing = frame(start=[None], posted=["2020-01-31"])
+        assert encoder.transform(missing)[name].isna().all()

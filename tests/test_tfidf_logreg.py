@@ -15,7 +15,7 @@ import models
 from features.columns import Columns
 from features.errors import InputError
 from features.tfidf import Tfidf
-from models.base import Context, Ints, Target
+from models.base import Context, Floats, Ints, Memo, Target
 from models.targets import smoothed_rate, spread
 from models.tfidf_logreg import TfidfLogReg
 
@@ -73,6 +73,11 @@ def test_idf_follows_the_formula_in_the_docstring() -> None:
     assert matrix.toarray()[0] == pytest.approx([apple / length, pear / length, 0])
 
 
+def test_pieces_of_words_know_where_a_word_begins_and_ends() -> None:
+    pieces, _ = Tfidf.fit(["abc"], characters=(2, 3), min_df=1)
+    assert pieces.names == (" a", " ab", "ab", "abc", "bc", "bc ", "c ")
+
+
 def test_few_texts_ask_for_fewer_of_them_to_hold_a_word() -> None:
     texts = ["common rare"] + ["common words"] * 28
     small, _ = Tfidf.fit(texts[:19], ngram_max=1, min_df=2)
@@ -101,7 +106,7 @@ def test_the_table_is_scaled_to_the_length_of_the_text() -> None:
     text = np.array([field == "text" for field in model.fields])
     assert (matrix[:, text] ** 2).sum(axis=1) == pytest.approx(np.ones(60))
     assert (matrix[:, ~text] ** 2).sum(axis=1).mean() == pytest.approx(1)
-    assert {"age", "phase"} == set(model.fields) - {"text"}
+    assert set(model.fields) == {"age", "phase", "title", "summary", "text"}
     assert len(model.names) == matrix.shape[1]
 
 
@@ -211,7 +216,7 @@ def test_the_vocabulary_is_counted_and_bounded() -> None:
 def test_turning_text_into_numbers_is_timed_apart() -> None:
     X, y = rows()
     context = Context()
-    build(context=context).fit(X, y, (X, y)).predict_proba(X)
+    build(context=context).fit(X, y, None).predict_proba(X[:5])
     assert set(context.timer.seconds) == {"features"}
     assert context.timer.seconds["features"] > 0
 
@@ -245,3 +250,141 @@ def test_smoothed_rate_adds_one_row_of_each_kind() -> None:
 def test_spread_puts_columns_in_their_places() -> None:
     found = spread(np.array([[0.25, 0.75]]), np.array([0, 2]), 4)
     assert found.tolist() == [[0.25, 0, 0.75, 0]]
+
+
+def test_each_text_column_may_have_its_own_vocabulary() -> None:
+    X, y = rows()
+    X["summary"] = X["title"].str.replace("halted", "finished")  # only the title tells
+    model = build(by_field=True, ngram_max=1).fit(X, y, None)
+    assert {name for name, field in zip(model.names, model.fields, strict=True)} == {
+        "study", "halted", "finished", *(f"number{i}" for i in range(7)),
+    }  # fmt: skip
+    weights = dict(
+        zip(zip(model.fields, model.names, strict=True), model.regressions[0].coef_[0], strict=True)
+    )
+    assert max(weights, key=weights.__getitem__) == ("title", "halted")
+    assert ("summary", "halted") not in weights
+    assert weights["title", "finished"] < -0.1
+    assert pytest.approx(np.ones(60)) == (model.matrix(X).power(2).sum(axis=1)).A1
+
+
+def test_a_column_without_words_has_no_vocabulary() -> None:
+    X, y = rows()
+    X["summary"] = ""
+    model = build(by_field=True, ngram_max=1, char_ngrams=(3, 4)).fit(X, y, None)
+    assert [block.field for block in model.blocks] == ["title", "title"]
+    with pytest.raises(InputError, match="no word stands in"):
+        build(by_field=True).fit(X.assign(title=""), y, None)
+
+
+def test_pieces_of_words_stand_beside_the_words() -> None:
+    X, y = rows()
+    model = build(char_ngrams=[4, 4], char_min_df=1, ngram_max=1).fit(X, y, None)
+    assert {"halted", "halt", "alte", "ted "} <= set(model.names)
+    # A word that train lacks is known by its pieces.
+    found = model.predict_proba(pd.DataFrame({"title": ["halter", "finisher"], "summary": ""}))
+    assert found[0, 1] > found[1, 1] + 0.1
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"by_field": True, "template": "{title}"}, "by_field with template"),
+        ({"char_ngrams": [5, 3]}, "the least length, then the most"),
+        ({"char_ngrams": [0, 3]}, "the least length, then the most"),
+    ],
+)
+def test_parameters_that_contradict_each_other_are_refused(params: Any, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        build(**params)
+
+
+def test_the_weight_of_the_table_can_be_set() -> None:
+    X, y = rows()
+    model = build(BOTH, table_scale=0.5, text_counts=False).fit(X, y, None)
+    matrix = model.matrix(X).toarray()
+    table = np.array([field in ("age", "phase") for field in model.fields])
+    assert (matrix[:, table] ** 2).sum(axis=1).mean() == pytest.approx(0.25)
+    assert (matrix[:, ~table] ** 2).sum(axis=1) == pytest.approx(np.ones(60))
+
+
+def test_the_length_of_a_text_is_in_the_table() -> None:
+    X, y = rows()
+    X["title"] = ["word " * (9 if one else 3) for one in y]
+    columns = Columns(numeric=("age",), text=("title",))
+    found = build(columns).fit(X, y, None).predict_proba(X)
+    assert ((found[:, 1] > 0.5) == (y == 1)).all()
+    without = build(columns, text_counts=False).fit(X, y, None).predict_proba(X)
+    assert not ((without[:, 1] > 0.5) == (y == 1)).all()
+
+
+TRIALS: list[dict[str, Any]] = [
+    {"C": 1.0},
+    {"C": 0.01, "class_weight": "balanced"},
+    {"C": 30.0, "ngram_max": 1, "table_scale": 0.3},
+    {"min_df": 5, "char_ngrams": (3, 3)},
+    {"by_field": True, "rare": 2},
+    {"max_characters": 6, "text_counts": False},
+    {"C": 30.0},
+]
+
+
+@pytest.mark.parametrize("columns", [TEXT, BOTH])
+def test_a_shared_memo_changes_no_prediction(columns: Columns) -> None:
+    X, y = rows()
+    V, _ = rows(20)
+    shared = Memo()
+
+    def found(params: dict[str, Any], memo: Memo) -> Floats:
+        model = build(columns, context=Context(memo=memo), **params)
+        return model.fit(X, y, None).predict_proba(V)
+
+    alone = [found(params, Memo()) for params in TRIALS]
+    for order in (range(len(TRIALS)), reversed(range(len(TRIALS)))):
+        for n in order:
+            assert (found(TRIALS[n], shared) == alone[n]).all()
+
+
+def test_rows_with_the_same_ids_and_other_texts_are_other_rows() -> None:
+    X, y = rows()
+    context = Context()
+    model = build(context=context).fit(X, y, None)
+    other = X.assign(title="halted study", summary="")
+    assert (model.predict_proba(other)[:, 1] > 0.5).all()
+    assert "words" in build(context=context).fit(X.assign(title="words"), y, None).names
+
+
+def test_a_vocabulary_is_fitted_once_for_all_penalties(monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted = []
+    fit = Tfidf.fit.__func__  # type: ignore[attr-defined]
+
+    def counted(cls: Any, *args: Any, **options: Any) -> Any:
+        fitted.append(options["ngram_max"])
+        return fit(cls, *args, **options)
+
+    monkeypatch.setattr(Tfidf, "fit", classmethod(counted))
+    X, y = rows()
+    memo = Memo()
+    for C in (0.1, 1, 10):
+        for ngram_max in (1, 2):
+            context = Context(memo=memo)
+            build(BOTH, context=context, C=C, ngram_max=ngram_max).fit(X, y, None).predict_proba(X)
+    assert fitted == [1, 2]
+
+
+@pytest.mark.parametrize("columns", [TEXT, BOTH, BOTH.select("tabular")])
+def test_a_study_begins_with_the_defaults_and_every_draw_can_be_fitted(columns: Columns) -> None:
+    import optuna
+
+    X, y = rows()
+    space = TfidfLogReg.space(columns, BINARY)
+    defaults = models.check_params("tfidf-logreg", {}).model_dump()
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study.enqueue_trial({name: defaults[name] for name in space})
+    assert study.ask(space).params == {name: defaults[name] for name in space}
+    for _ in range(4):
+        model = build(columns, **study.ask(space).params).fit(X, y, None)
+        assert np.isfinite(model.predict_proba(X)).all()
+        assert model.settled() == {}
+    assert ("table_scale" in space) == bool(columns.text and columns.tabular)
+    assert ("ngram_max" in space) == bool(columns.text)

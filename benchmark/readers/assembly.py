@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
@@ -61,6 +62,9 @@ EXTRAS = (
 )  # fmt: skip
 """Columns that are kept as strings where a file has them, and are no inputs."""
 
+_PLAIN = (string.ascii_uppercase + string.digits + "_.:-").encode()
+"""Characters of an id that needs no change."""
+
 
 def rename(raw: Raw, known: Mapping[str, str]) -> Raw:
     """`raw` with only the columns that `known` maps (from a name in lower case) to a new name.
@@ -100,7 +104,7 @@ def missing_column(raw: Raw, name: str, what: str = "") -> InputError:
 def assemble(
     raw: Raw,
     *,
-    id_pattern: str = r".+",
+    id_pattern: str | None = None,
     required: Sequence[str] = (ID, STATUS),
     own: Mapping[str, Parse] | None = None,
 ) -> Rows:
@@ -139,17 +143,18 @@ def normal_id(cell: str) -> str:
 
 def normal_ids(column: pd.Series) -> pd.Series:
     """`normal_id` of every cell; a column of plain upper-case ids is given back as it is."""
-    if column.str.fullmatch(r"[A-Z0-9_.:-]+").all():
+    if strings.only(strings.as_arrow(column), _PLAIN):
         return column
     return column.map(normal_id)
 
 
-def with_ids(raw: Raw, ids: pd.Series, pattern: str = r".+") -> tuple[Raw, pd.Series]:
+def with_ids(raw: Raw, ids: pd.Series, pattern: str | None = None) -> tuple[Raw, pd.Series]:
     r"""Only the records whose id (from the series' column) is there and matches, and their ids.
 
-    `pattern` is one of RE2, in which `\d` is an ASCII digit.
+    `pattern` is one of RE2, in which `\d` is an ASCII digit; None takes every id that is not "".
     """
-    bad = ids[~strings.matching(strings.as_arrow(ids), pattern)]
+    column = strings.as_arrow(ids)
+    bad = ids[~(strings.full(column) if pattern is None else strings.matching(column, pattern))]
     reasons = {
         int(row): f"{ids.name}: {shown(id_)} is no id" + (f" like {pattern}" if id_ else "")
         for row, id_ in zip(bad.index, bad, strict=True)
@@ -170,15 +175,18 @@ def typed(
     index, emptied = raw.frame.index, list[Rejection]()
     series: dict[str, pd.Series] = {}
     found = {name: strings.stored(raw.frame[name]) for name in parsers}
-    texts = [name for name, parse in parsers.items() if parse is cells.text]
-    plain = [strings.as_arrow(found[name]) for name in texts]
-    found |= zip(texts, strings.each(strings.cleaned, plain), strict=True)
-    for name, parse in parsers.items():
-        if parse is cells.text:
-            series[name] = strings.as_series(found[name], index)
-            continue
-        values, bad = parsed(found[name], parse, kinds.get(name, "categorical"))
-        series[name] = values.set_axis(index)
+
+    def column(name: str) -> tuple[pd.Series, dict[int, str]]:
+        if parsers[name] is cells.text:
+            return strings.as_series(strings.cleaned(strings.as_arrow(found[name])), index), {}
+        values, bad = parsed(found[name], parsers[name], kinds.get(name, "categorical"))
+        return values.set_axis(index), bad
+
+    # the largest first: the last to end shall be a short one
+    order = sorted(parsers, key=lambda name: found[name].nbytes, reverse=True)
+    done = dict(zip(order, strings.each(column, order), strict=True))
+    for name in parsers:
+        series[name], bad = done[name]
         for row, (place, why) in zip(index[list(bad)], bad.items(), strict=True):
             reason = f"{EMPTIED}{name}: {shown(found[name][place].as_py())} is {why}"
             emptied.append(Rejection(int(row), ids[row], reason))

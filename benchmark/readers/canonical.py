@@ -9,7 +9,9 @@ still ESTIMATED when a trial has ended was never replaced, which is known after 
 
 from __future__ import annotations
 
-from features.columns import Column
+from dataclasses import dataclass
+
+from features.columns import Column, KnownAt
 
 ID, STATUS, DATE, GROUP = "nct_id", "overall_status", "start_date", "lead_sponsor"
 OFFICIAL = "official_part"
@@ -20,6 +22,12 @@ STATUSES = (
     "NOT_YET_RECRUITING", "ACTIVE_NOT_RECRUITING", "ENROLLING_BY_INVITATION", "WITHHELD",
     "NO_LONGER_AVAILABLE", "AVAILABLE", "APPROVED_FOR_MARKETING", "TEMPORARILY_NOT_AVAILABLE",
 )  # fmt: skip
+
+OUTCOMES = {"COMPLETED": 1, "TERMINATED": 0, "WITHDRAWN": 0, "SUSPENDED": 0}
+"""The statuses that are outcomes: 1 for completed, 0 for stopped."""
+
+ONGOING = ("RECRUITING", "NOT_YET_RECRUITING", "ACTIVE_NOT_RECRUITING", "ENROLLING_BY_INVITATION")
+"""The statuses that an outcome will follow."""
 
 COLUMNS = (
     Column("brief_title", "text"),
@@ -62,3 +70,30 @@ COLUMNS = (
     Column("last_update_posted", "date", "after"),
     Column("why_stopped", "text", "after"),
 )
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A field that is planned first and overwritten by what happened.
+
+    `type` is the column that says which of the two a row holds (ESTIMATED, ACTUAL); `estimated` and
+    `actual` say when each is known.
+    """
+
+    type: str
+    estimated: KnownAt
+    actual: KnownAt
+
+
+BY_TYPE = {
+    # an estimate that stands when a trial has ended was never replaced: that too is known late
+    "enrollment": Typed("enrollment_type", "after", "after"),
+    "start_date": Typed("start_date_type", "registration", "during"),
+    "primary_completion_date": Typed("completion_date_type", "registration", "after"),
+    "completion_date": Typed("completion_date_type", "registration", "after"),
+}
+"""The clock of a single value, by its type; the clock of the column in `COLUMNS` is the one used.
+
+A start date counts as known at registration, though its ACTUAL value is known some days or weeks
+later: it orders the temporal splits.
+"""

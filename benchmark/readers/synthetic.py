@@ -36,7 +36,9 @@ class Options(BaseModel):
     Strengths: `drift` (from first to last year, 1 moves stopping by two log-odds, the effects of
     the table from half to one and a half times their size, those of the text the other way);
     `sponsor_effects` (standard deviation in log-odds); `leak` (share of rows whose actual
-    enrollment depends on the outcome; true is 1).
+    enrollment depends on the outcome; true is 1); `batch_effects` (log-odds by which a stopped
+    trial comes sooner from each next of three sources: the column `source`, which is no input and
+    is there only if this is above 0).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,6 +52,7 @@ class Options(BaseModel):
     leak: float = Field(default=1.0, ge=0, le=1)
     outcome_phrases: float = Field(default=0.0, ge=0, le=1)
     censoring: float = Field(default=0.0, ge=0, le=1)
+    batch_effects: float = Field(default=0.0, ge=0, le=5)
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,7 @@ PLAN, PLAN_WITHDRAWN, ARMS = -0.5, -0.4, 0.25
 most 2.5 e-folds count) and for each arm above two."""
 
 LATE = ("PHASE2|PHASE3", "PHASE3", "PHASE4")
+SOURCES = ("north", "middle", "south")
 STATUSES = ("COMPLETED", "TERMINATED", "WITHDRAWN", "SUSPENDED")
 _UNFINISHED = ("RECRUITING", "ACTIVE_NOT_RECRUITING")
 _BASE = np.array([0.0, -3.0, -3.75, -5.45])
@@ -217,6 +221,8 @@ def read(options: Options) -> Rows:
     cells["enrollment"] = np.where(is_open, cells["enrollment_planned"], enrollment)
     shown = np.where(is_open, len(STATUSES) + pick(uniforms(seed, "open", n), (1, 1)), status)
     frame = _frame(cells | _texts(cells, told, seed), shown)
+    if options.batch_effects:
+        frame["source"] = _strings(SOURCES, _draw_source(status, options))
 
     # Bayes' rule: the law of the status times how likely each status makes all else that is seen
     seen = prior * _likelihood_of_summary(cells, told, options)
@@ -229,6 +235,12 @@ def read(options: Options) -> Rows:
         oracle[as_of, "trial-outcome"] = _normalised(stopped)
         oracle[as_of, "trial-status"] = _normalised(weights[:, :3])
     return Rows(frame, COLUMNS, group=canonical.GROUP, date=canonical.DATE, oracle=oracle)
+
+
+def _draw_source(status: npt.NDArray[np.int64], options: Options) -> npt.NDArray[np.int64]:
+    """Numbers (n,) of `SOURCES`: even shares of completed trials, not of the others."""
+    steps = options.batch_effects * np.arange(len(SOURCES)) * (status > 0)[:, None]
+    return pick(uniforms(options.seed, "source of the record", options.rows), np.exp(steps))
 
 
 def _frame(cells: Codes, shown: npt.NDArray[np.int64]) -> pd.DataFrame:

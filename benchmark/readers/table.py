@@ -34,8 +34,9 @@ class Options(FileOptions):
     Without `id`, rows are called `row-000001` by their place in the file. `time` orders a temporal
     split and `group` a group split; both need not be inputs. `positive` says which of two target
     values is the positive one; 0/1 and false/true need none. A list as `target` names columns of 0
-    and 1 (or false and true): labels, of which a row may have several. `known_at` is `registration`
-    for every column it does not name.
+    and 1 (or false and true): labels, of which a row may have several. `known_at` says when each
+    column is known, or is one level for all of them; `registration` is assumed for a column that it
+    does not name, and the audit lists these.
     """
 
     id: str | None = None
@@ -47,7 +48,7 @@ class Options(FileOptions):
     time: str | None = None
     target: str | list[str]
     positive: str | int | float | bool | None = None
-    known_at: dict[str, KnownAt] = Field(default_factory=dict)
+    known_at: KnownAt | dict[str, KnownAt] = Field(default_factory=dict)
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -57,10 +58,17 @@ class Options(FileOptions):
     def columns(self) -> tuple[Column, ...]:
         """The declared inputs, in the order numeric, categorical, date, text."""
         return tuple(
-            Column(name, kind, self.known_at.get(name, "registration"))
+            Column(name, kind, self.clock.get(name, "registration"))
             for kind in KINDS
             for name in getattr(self, kind)
         )
+
+    @property
+    def clock(self) -> dict[str, KnownAt]:
+        """The declared level of each column that has one."""
+        if isinstance(self.known_at, dict):
+            return self.known_at
+        return {name: self.known_at for kind in KINDS for name in getattr(self, kind)}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -81,7 +89,7 @@ class Options(FileOptions):
                 "a date column",
                 "list it under `date`, or under nothing else",
             )
-        for name in self.known_at:
+        for name in self.clock:
             if name not in names:
                 raise unknown_name("column in known_at", name, names)
         return self
@@ -142,6 +150,7 @@ def read(options: Options) -> Rows:
         group=options.group,
         date=options.time if options.time is not None else only_date,
         target=target,
+        undeclared=tuple(c.name for c in columns if c.name not in options.clock),
         positive=None
         if isinstance(target, tuple)
         else positive_class(target, frame[target].unique().tolist(), options.positive),

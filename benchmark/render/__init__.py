@@ -5,16 +5,28 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
-from benchmark.leaderboard import Board
-from benchmark.render.layout import Sheet, board_tables, difference_table, records
+import pandas as pd
+
+from benchmark.leaderboard import Board, check_comparable
+from benchmark.render.differences import across_table, difference_tables, stress_tables
+from benchmark.render.layout import Sheet, board_tables, records
 from benchmark.render.markdown import markdown
 from benchmark.render.terminal import terminal
 from features.errors import unknown_name
 
-__all__ = ["FORMATS", "difference_table", "render", "write"]
+__all__ = [
+    "FORMATS",
+    "across_table",
+    "difference_tables",
+    "frame_json",
+    "render",
+    "stress_tables",
+    "write",
+]
 
 
 def _csv(board: Board) -> str:
+    check_comparable(board.rows)
     frame = board.rows.copy()
     for name in frame.columns[frame.dtypes == "str"]:  # no formula for a spreadsheet
         frame[name] = frame[name].str.replace(r"^([=+\-@\t\r])", r"'\1", regex=True)
@@ -23,7 +35,13 @@ def _csv(board: Board) -> str:
 
 
 def _json(board: Board) -> str:
-    return json.dumps(records(board.rows), indent=1, allow_nan=False)
+    check_comparable(board.rows)
+    return frame_json(board.rows)
+
+
+def frame_json(frame: pd.DataFrame) -> str:
+    """A list of objects, one a row, null for missing."""
+    return json.dumps(records(frame), indent=1, allow_nan=False)
 
 
 WRITERS: dict[str, Callable[[Sequence[Sheet]], str]] = {"terminal": terminal, "markdown": markdown}

@@ -8,14 +8,19 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from benchmark.leaderboard import GROUP, STOPPED, Board
+from benchmark.contenders import STOPPED
+from benchmark.leaderboard import GAINS, GROUP, Board, check_comparable, gains
 from benchmark.metrics import label_of, metric_of
+from features.columns import KNOWN_AT
 
 Style = Literal["plain", "floor", "ceiling", "unranked"]
 
+PLAIN: tuple[Style, ...] = ("plain",)
 _PAGE = 80
-_FEW_GROUPS = 10
 """Characters that columns of models may take: 120 less a label of 16 and its counts."""
+_FEW_GROUPS = 10
+_SMALLEST = 0.0005
+"""What rounds to .000."""
 
 SHORT = {
     "roc_auc": "ROC-AUC",
@@ -65,8 +70,10 @@ def metric_title(name: str) -> str:
 
 def board_tables(board: Board) -> list[Sheet]:
     """Tables for each task, split and as-of level: the models, and for a task of several classes
-    or labels these by model. The last table carries the notes.
+    or labels these by model; where there are several levels, what the later ones gain. The last
+    table carries the notes. Raises `InputError` for rows that can't stand in one table.
     """
+    check_comparable(board.rows)
     sheets: list[Sheet] = []
     leads: dict[str, None] = {}
     for key, rows in board.rows.groupby(list(GROUP), sort=False):
@@ -74,7 +81,8 @@ def board_tables(board: Board) -> list[Sheet]:
         metrics = [name for name in board.metrics if name in set(rows["metric"])]
         leads[metrics[0]] = None
         sheets += [_sheet(group, rows, metrics), *_label_sheets(group, rows, metrics[0])]
-    sheets[-1] = replace(sheets[-1], notes=_notes(board, list(leads)))
+    sheets += _gain_sheets(board)
+    sheets[-1] = replace(sheets[-1], notes=(*sheets[-1].notes, *_notes(board, list(leads))))
     return sheets
 
 
@@ -105,7 +113,78 @@ def _sheet(group: Mapping[str, Any], rows: pd.DataFrame, metrics: Sequence[str])
         numeric=tuple(name not in ("tie", "model", "inputs") for name in header),
         rows=tuple(cells),
         styles=tuple(styles),
+        notes=_detectable(lead),
     )
+
+
+def _detectable(lead: pd.DataFrame) -> tuple[str, ...]:
+    """The minimum detectable difference, where two models differ at all."""
+    first = lead.iloc[0]
+    if pd.isna(first["mde"]) or first["mde"] < _SMALLEST:
+        return ()
+    rows = f"{first['n_test']:,} test rows"
+    if pd.notna(first["n_groups"]):
+        rows = f"{first['n_groups']:.0f} groups of test rows"
+    elif lead["seeds"].map(len).max() > 1:
+        rows += " a seed"
+    what = metric_title(first["metric"]).removesuffix(" ↓")
+    return (
+        f"Two models must differ by {number(first['mde'])} in {what} to be told apart on these "
+        f"{rows} with 80 % power (at the .05 level; the median pair of models).",
+    )
+
+
+_GAINS = {
+    "leak": (
+        "leak dividend: {metric} above the same model's as of {first}",
+        "dividend",
+        "leak dividend: what a model gains from columns that were not known yet; the same test "
+        "rows, paired draws.",
+    ),
+    "redaction": (
+        "{metric} on redacted texts above the same model's on the texts as they are",
+        "change",
+        "redacted: sentences that state the outcome are taken out; what a model loses by that, it "
+        "had read. The same test rows, paired draws.",
+    ),
+}
+
+
+def _gain_sheets(board: Board) -> list[Sheet]:
+    """What each model gains at later levels, or loses by redacted texts, by task and split."""
+    sheets: list[Sheet] = []
+    levels = sorted(board.rows["as_of"].unique(), key=_level)
+    for kind, (title, what, note) in _GAINS.items():
+        gain, low, high, p = GAINS[kind]
+        if board.rows[gain].isna().all():
+            continue
+        for (task, split), rows in gains(board, kind).groupby(["task", "split"], sort=False):
+            metric = metric_title(rows["metric"].iloc[0])
+            cells = tuple(
+                (
+                    *(row["as_of"], row["model"], row["inputs"]),
+                    *(number(row["value"] - row[gain]), number(row["value"])),
+                    difference(row[gain], row[low], row[high]),
+                    p_value(row[p]),
+                )
+                for row in records(rows)
+            )
+            sheets.append(
+                Sheet(
+                    title=f"{task} · {split} split · "
+                    + title.format(metric=metric, first=levels[0]),
+                    header=("as of", "model", "inputs", "before", "then", f"{what} [95 %]", "p"),
+                    numeric=(False, False, False, *[True] * 4),
+                    rows=cells,
+                    styles=PLAIN * len(cells),
+                )
+            )
+        sheets[-1] = replace(sheets[-1], notes=(note,))
+    return sheets
+
+
+def _level(as_of: str) -> int:
+    return [*KNOWN_AT].index(as_of) if as_of in KNOWN_AT else len(KNOWN_AT)
 
 
 def _column(metric: str, rows: pd.DataFrame) -> str:
@@ -134,7 +213,6 @@ def _label_sheets(group: Mapping[str, Any], rows: pd.DataFrame, ranking: str) ->
     heads = ["\n".join([*_model(row).split(" "), row["inputs"]]) for row in order]
     by_label = [rows[rows["metric"] == name].set_index(["model", "inputs"]) for name in names]
     what = metric_title(names[0]).replace(f"[{label_of(names[0])}]", "")
-    plain: tuple[Style, ...] = ("plain",)
     pieces = _pages([max(map(len, head.split("\n"))) for head in heads])
     return [
         Sheet(
@@ -145,7 +223,7 @@ def _label_sheets(group: Mapping[str, Any], rows: pd.DataFrame, ranking: str) ->
             rows=tuple(
                 _label_row(values, [models[place] for place in piece]) for values in by_label
             ),
-            styles=plain * len(names),
+            styles=PLAIN * len(names),
         )
         for page, piece in enumerate(pieces, start=1)
     ]
@@ -285,6 +363,11 @@ def _metric_notes(board: Board) -> list[str]:
         best = " or ".join(text for kind, text in tuned.items() if kind in kinds)
         if best and any(name.endswith("@valid") for name in board.metrics):
             notes.append(f"@valid: decisions at {best} on the valid rows; others at 0.5.")
+    if any(name.startswith("f1_macro") for name in board.metrics):
+        notes.append(
+            "F1-macro: mean of the F1 of the classes or labels (not the F1 of mean precision and "
+            "recall; Opitz & Burst 2019)."
+        )
     aps = ["AP: average precision of the scores"] * ("average_precision" in board.metrics)
     if "multilabel" in kinds and aps:
         aps[0] += ", mean over the labels"
@@ -304,43 +387,14 @@ def _metric_notes(board: Board) -> list[str]:
     return notes
 
 
-def difference_table(frame: pd.DataFrame) -> Sheet:
-    """The table of `Run.compare`."""
-    first = frame.iloc[0]
-    header = (
-        "task",
-        "split",
-        "as of",
-        first["a"],
-        first["b"],
-        "difference [95 %]",
-        "p",
-        "test rows",
-    )
-    rows = tuple(
-        (
-            row["task"],
-            row["split"],
-            row["as_of"],
-            number(row["value_a"]),
-            number(row["value_b"]),
-            f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]",
-            f"{row['p']:.3f}",
-            f"{row['n_test']:,}",
-        )
-        for row in frame.to_dict("records")
-    )
-    return Sheet(
-        title=f"{metric_title(first['metric'])}: {first['a']} - {first['b']}",
-        header=header,
-        numeric=(False, False, False, *[True] * 5),
-        rows=rows,
-        styles=tuple("plain" for _ in rows),
-        notes=(
-            "Paired bootstrap over the test rows, 1,000 draws; p is two-sided, unadjusted, and "
-            "counts one draw more in each tail, so at the edge the interval decides.",
-        ),
-    )
+def difference(value: float, low: float, high: float) -> str:
+    """A signed value with its interval."""
+    return f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def p_value(p: float | None) -> str:
+    """Three digits, `<.001` below them."""
+    return number(p) if p is None or pd.isna(p) or p >= 0.001 else "<.001"
 
 
 def number(value: float | None) -> str:

@@ -1,0 +1,296 @@
+"""Tuning inside a cell: one Optuna study on inner folds of train and valid, never on test.
+
+The study is sequential and each trial has a sampler seeded by its number, so that what it finds
+depends neither on `--jobs` nor on being killed and resumed; only a study that runs out of seconds
+depends on the machine's speed, and says so.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmark.dataset import Dataset
+from benchmark.folds import inner_folds
+from benchmark.metrics import Scored, metric_of, score
+from benchmark.splits import Split
+from features.columns import Columns
+from features.errors import one_line
+from models import build, check_params, model_class
+from models.base import Context, Ints, Target, Timer
+
+if TYPE_CHECKING:
+    from optuna import Study, Trial
+    from optuna.distributions import BaseDistribution
+
+MANY = 1000
+"""Rows of its rarest class that make a valid part large enough to tune on alone."""
+FOLDS = 5
+UNPRUNED = 5
+"""Trials that run to their end before any is pruned."""
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The parameters to fit with, and the study as JSON values: its trials, budget and choice."""
+
+    params: dict[str, Any]
+    report: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is tuned, on which rows.
+
+    `params` are the model's parameters to begin with, `free` the names of those that may be
+    searched, `options` the budget: trials, seconds, objective and folds (None: chosen here).
+    """
+
+    model: str
+    params: Mapping[str, Any]
+    free: Sequence[str]
+    columns: Columns
+    options: Mapping[str, Any]
+
+
+def tune(
+    setting: Setting, data: Dataset, *, split: Split, context: Context, journal: Path | None
+) -> Tuned:
+    """The best parameters of a study on inner folds.
+
+    Trial 0 has the parameters to begin with. A later trial replaces it only if its mean score over
+    the folds is better by more than the standard error of that difference (Breiman et al. 1984,
+    the one-standard-error rule, paired over folds): else what wins is the luck of a few rows.
+    `journal` is a file that a killed study resumes from. The valid rows may stand in inner folds;
+    so thresholds and calibration, chosen on them later, have seen them once.
+    """
+    objective = objective_of(setting.options.get("objective"), data, split)
+    folds = inner_folds(
+        data, split, folds=_folds(setting.options.get("folds"), data, split), seed=context.seed
+    )
+    parts = [(data.take(train), data.take(valid)) for train, valid in folds]
+    names = list(setting.columns.names)
+    fits = [((X[names], y), (V[names], v)) for (X, y), (V, v) in parts]
+
+    def score_fold(params: Mapping[str, Any], fold: int) -> float:
+        (X, y), valid = fits[fold]
+        model = build(
+            setting.model,
+            check_params(setting.model, params),
+            columns=setting.columns,
+            target=data.target,
+            context=replace(context, timer=Timer()),
+        )
+        proba = model.fit(X, y, valid).predict_proba(valid[0])
+        return _worth(objective, data.target, valid[1], proba)
+
+    with _quiet():
+        study = _study(journal)
+        space = searched(setting, data.target)
+        stopped_by = _run(
+            study, setting, space=space, folds=len(fits), score_fold=score_fold, seed=context.seed
+        )
+        chosen = _chosen(study)
+        params = {**setting.params, **_params(study, chosen)}
+        report = {
+            "objective": objective,
+            "folds": len(fits),
+            "budget": {name: setting.options[name] for name in ("trials", "seconds")},
+            "stopped_by": stopped_by,
+            "searched": sorted(space),
+            "chosen": chosen,
+            "trials": [_trial_json(trial) for trial in _ended(study)],
+        }
+    return Tuned(params, report)
+
+
+def searched(setting: Setting, target: Target) -> dict[str, BaseDistribution]:
+    """The model's search space, less the parameters that the config states."""
+    space = model_class(setting.model).space(setting.columns, target)
+    return {name: space[name] for name in sorted(space) if name in setting.free}
+
+
+def objective_of(name: str | None, data: Dataset, split: Split) -> str:
+    """The metric to tune for; unless the config names one, that of the kind of target.
+
+    Binary: average precision of the class that is rarer in train (of trials: the stopped).
+    Multi-label: macro-F1 at thresholds tuned on the fold itself. Multi-class: macro average
+    precision.
+    """
+    if name is not None:
+        metric_of(name, data.target)
+        return name
+    if data.target.kind == "multilabel":
+        return "f1_macro@valid"
+    if data.target.kind == "multiclass":
+        return "average_precision"
+    positive = data.take(split.train)[1].mean()
+    return "average_precision_negative" if positive > 0.5 else "average_precision"
+
+
+def _folds(asked: int | None, data: Dataset, split: Split) -> int:
+    """Inner folds: one, valid itself, where that is large; one small part overfits."""
+    if asked is not None:
+        return asked
+    _, y = data.take(split.valid)
+    counts = y.sum(axis=0) if y.ndim == 2 else np.bincount(y, minlength=len(data.target.classes))
+    return 1 if counts.min() >= MANY else FOLDS
+
+
+def _worth(objective: str, target: Target, y: Ints, proba: np.ndarray) -> float:
+    """The objective's value, turned round where lower is better."""
+    tuned = (y, proba) if objective.endswith("@valid") else None
+    value = float(score(objective, Scored.of(target, y, proba=proba, valid=tuned))[0])
+    return value if metric_of(objective).higher_is_better else -value
+
+
+def _study(journal: Path | None) -> Study:
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    storage = None
+    if journal is not None:
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        storage = JournalStorage(JournalFileBackend(str(journal)))
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED)
+    return optuna.create_study(
+        storage=storage,
+        study_name="cell",
+        direction="maximize",
+        pruner=pruner,
+        load_if_exists=True,
+    )
+
+
+def _run(
+    study: Study,
+    setting: Setting,
+    *,
+    space: dict[str, BaseDistribution],
+    folds: int,
+    score_fold: Callable[[Mapping[str, Any], int], float],
+    seed: int,
+) -> str:
+    """Run trials until the budget ends; returns what ended it."""
+    from optuna.samplers import TPESampler
+    from optuna.trial import TrialState
+
+    for trial in study.get_trials(states=(TrialState.RUNNING,)):  # a killed process left it
+        study.tell(trial.number, state=TrialState.FAIL)
+    while (number := len(_ended(study))) < setting.options["trials"]:
+        if number and _seconds(study) >= setting.options["seconds"]:
+            return "seconds"
+        if not space and number:
+            return "nothing to search"
+        study.sampler = TPESampler(seed=zlib.crc32(f"tune {seed} {number}".encode()))
+        if number == 0 and not study.get_trials(states=(TrialState.WAITING,)):
+            study.enqueue_trial({name: setting.params[name] for name in space})
+        _one_trial(study, study.ask(space), setting, folds=folds, score_fold=score_fold)
+    return "trials"
+
+
+def _one_trial(
+    study: Study,
+    trial: Trial,
+    setting: Setting,
+    *,
+    folds: int,
+    score_fold: Callable[[Mapping[str, Any], int], float],
+) -> None:
+    """Score the folds one after the other; a trial that lags behind the median is given up.
+
+    A trial whose fit fails counts as one of the budget, except for the first, whose error is ours.
+    """
+    from optuna.trial import TrialState
+
+    params = {**setting.params, **trial.params}
+    first = not _ended(study)
+    found: list[float] = []
+    failure = ""
+    start = time.perf_counter()
+    try:
+        for fold in range(folds):
+            found.append(score_fold(params, fold))
+            if not np.isfinite(found[-1]):
+                raise ValueError(f"the objective is {found[-1]} on inner fold {fold}")
+            trial.report(float(np.mean(found)), step=fold)
+            if not first and fold + 1 < folds and trial.should_prune():
+                break
+    except Exception as error:
+        if first:
+            raise
+        failure = one_line(f"{type(error).__name__}: {error}", 200)
+    trial.set_user_attr("scores", found)
+    trial.set_user_attr("seconds", round(time.perf_counter() - start, 3))
+    if failure:
+        trial.set_user_attr("error", failure)
+        study.tell(trial, state=TrialState.FAIL)
+    elif len(found) < folds:
+        study.tell(trial, state=TrialState.PRUNED)
+    else:
+        study.tell(trial, float(np.mean(found)))
+
+
+def _ended(study: Study) -> list[Any]:
+    """Trials that ran to an end of their own, in order; not those that a kill cut off."""
+    from optuna.trial import TrialState
+
+    own = (TrialState.COMPLETE, TrialState.PRUNED)
+    trials = study.get_trials(deepcopy=False)
+    return [trial for trial in trials if trial.state in own or "error" in trial.user_attrs]
+
+
+def _seconds(study: Study) -> float:
+    return sum(float(trial.user_attrs["seconds"]) for trial in _ended(study))
+
+
+def _chosen(study: Study) -> int:
+    """Place among the ended trials of the one to use: see `tune`."""
+    from optuna.trial import TrialState
+
+    trials = _ended(study)
+    whole = [n for n, trial in enumerate(trials) if trial.state == TrialState.COMPLETE]
+    best = max(whole, key=lambda n: (trials[n].value, -n))
+    gain = np.subtract(trials[best].user_attrs["scores"], trials[0].user_attrs["scores"])
+    error = gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else 0.0
+    return best if gain.mean() > error else 0
+
+
+def _params(study: Study, chosen: int) -> dict[str, Any]:
+    params: dict[str, Any] = _ended(study)[chosen].params
+    return params
+
+
+def _trial_json(trial: Any) -> dict[str, Any]:
+    """A trial as JSON values: its parameters, the score of each fold, how it ended."""
+    return {
+        "params": dict(trial.params),
+        "scores": [round(value, 6) for value in trial.user_attrs["scores"]],
+        "state": trial.state.name.lower(),
+        "seconds": trial.user_attrs["seconds"],
+        **({"error": trial.user_attrs["error"]} if "error" in trial.user_attrs else {}),
+    }
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Optuna's line a trial, and its warnings on what is new in it."""
+    import optuna
+
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(level)

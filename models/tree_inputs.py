@@ -1,0 +1,202 @@
+"""What boosted trees see of a row: its table cells, and vectors of its texts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import numpy.typing as npt
+import pandas as pd
+from pydantic import Field, model_validator
+
+from features.columns import Columns
+from features.embed import Encoder, embed
+from features.errors import InputError
+from features.lsa import Lsa, Projection
+from features.tabular import Native
+from features.text import check_by_field, texts_by_field
+from features.windows import Long
+from models import base
+from models.base import Context
+
+
+class TreeInputsParams(base.Params):
+    """How columns become numbers.
+
+    A level in fewer than `rare` rows of train is `(rare)`. The trees see the text as sentence
+    `embeddings`, as `lsa` (see `features.lsa`; of `lsa_width` numbers), or as `both`. `template`
+    writes the text; without one the text columns follow each other, or with `by_field` each has
+    vectors of its own. Texts are cut to `max_characters`; `long_text` says what becomes of one with
+    more than `max_tokens`, see `Encoder`. Of embeddings the trees see all dimensions or, with
+    `embedding_width`, so many principal components. `text_counts` puts the length of the texts in
+    the table.
+    """
+
+    rare: int = Field(default=10, ge=1)
+    text_counts: bool = False
+    text: Literal["embeddings", "lsa", "both"] = "both"
+    lsa_width: int = Field(default=100, ge=1)
+    embedding_width: int | None = Field(default=50, ge=1)
+    encoder: str = "bundled:minilm"
+    revision: str | None = None
+    max_tokens: int = Field(default=256, ge=8)
+    long_text: Long = "cut"
+    by_field: bool = False
+    template: str | None = None
+    max_characters: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        check_by_field(self.by_field, self.template)
+        return self
+
+
+@dataclass(frozen=True)
+class TextVectors:
+    """How one text becomes numbers, learnt from train: `field` is its column, or `text`."""
+
+    field: str
+    lsa: Lsa | None
+    projection: Projection | None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The numbers of some rows, one column for each of `TreeInputs.names`.
+
+    `embedding` is the `EmbedReport` of these rows as JSON values, None where no text was embedded.
+    """
+
+    matrix: pd.DataFrame
+    embedding: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class TreeInputs:
+    """The table of `Native`, then for each text its embedding and its LSA.
+
+    `names` are those of the columns, `fields` the input column behind each of them (`text` for the
+    vectors of texts that were joined).
+    """
+
+    params: TreeInputsParams
+    columns: Columns
+    table: Native | None
+    texts: tuple[TextVectors, ...]
+    names: tuple[str, ...]
+    fields: tuple[str, ...]
+
+    @classmethod
+    def fit(
+        cls, X: pd.DataFrame, columns: Columns, *, params: TreeInputsParams, context: Context
+    ) -> tuple[Self, Seen]:
+        """Learn from train; also gives what the trees see of it.
+
+        Raises `InputError` where nothing is left: texts without words, LSA alone and no table.
+        """
+        table, parts, names, fields = None, list[pd.DataFrame](), list[str](), list[str]()
+        if columns.tabular:
+            table = Native.fit(X, columns, rare=params.rare, text_counts=params.text_counts)
+            parts.append(table.transform(X))
+            names += table.names
+            fields += table.fields
+        texts, report = list[TextVectors](), None
+        for field, rows in _texts(X, columns, params).items():
+            lsa = projection = None
+            if params.text != "lsa":
+                vectors, cost = _embedded(rows, params, context)
+                report = summed(report, cost)
+                if params.embedding_width is not None:
+                    projection, vectors = Projection.fit(vectors, params.embedding_width)
+                parts.append(pd.DataFrame(vectors, index=X.index))
+                names += [f"{field} {number}" for number in range(vectors.shape[1])]
+                fields += [field] * vectors.shape[1]
+            if params.text != "embeddings" and (found := _analysed(rows, params, context)):
+                lsa, vectors = found
+                parts.append(pd.DataFrame(vectors, index=X.index))
+                names += [f"{field} lsa {number}" for number in range(vectors.shape[1])]
+                fields += [field] * vectors.shape[1]
+            texts.append(TextVectors(field, lsa, projection))
+        if not parts:
+            raise InputError(
+                "no word in the training texts", "text to learn from", "choose other inputs"
+            )
+        learnt = cls(params, columns, table, tuple(texts), tuple(names), tuple(fields))
+        return learnt, Seen(_joined(parts), report)
+
+    def transform(self, X: pd.DataFrame, *, context: Context) -> Seen:
+        """What the trees see of `X`."""
+        parts, report = list[pd.DataFrame](), None
+        if self.table is not None:
+            parts.append(self.table.transform(X))
+        rows = _texts(X, self.columns, self.params)
+        for text in self.texts:
+            if self.params.text != "lsa":
+                vectors, cost = _embedded(rows[text.field], self.params, context)
+                report = summed(report, cost)
+                if text.projection is not None:
+                    vectors = text.projection.transform(vectors)
+                parts.append(pd.DataFrame(vectors, index=X.index))
+            if text.lsa is not None:
+                vectors = text.lsa.transform(rows[text.field])
+                parts.append(pd.DataFrame(vectors, index=X.index))
+        return Seen(_joined(parts), report)
+
+
+def encoder_of(params: TreeInputsParams) -> Encoder:
+    """The sentence encoder that the parameters ask for."""
+    return Encoder(params.encoder, params.revision, params.max_tokens, long=params.long_text)
+
+
+def summed(
+    before: Mapping[str, Any] | None, now: Mapping[str, Any] | None
+) -> Mapping[str, Any] | None:
+    """Reports of embedding as one: counts and seconds are added up."""
+    if before is None or now is None:
+        return now if before is None else before
+    return {key: value if key == "encoder" else before[key] + value for key, value in now.items()}
+
+
+def _texts(X: pd.DataFrame, columns: Columns, params: TreeInputsParams) -> dict[str, list[str]]:
+    if not columns.text:
+        return {}
+    return texts_by_field(
+        X,
+        columns,
+        template=params.template,
+        by_field=params.by_field,
+        max_characters=params.max_characters,
+    )
+
+
+def _embedded(
+    texts: list[str], params: TreeInputsParams, context: Context
+) -> tuple[npt.NDArray[Any], dict[str, Any]]:
+    """The vectors of `texts` and the report; seconds that the cache saved count as spared."""
+    vectors, report = embed(
+        texts,
+        encoder_of(params),
+        cache=context.cache,
+        device=context.device,
+        threads=context.threads,
+    )
+    context.timer.seconds["spared"] += report.seconds_cold - report.seconds
+    return vectors, dataclasses.asdict(report)
+
+
+def _analysed(
+    texts: list[str], params: TreeInputsParams, context: Context
+) -> tuple[Lsa, npt.NDArray[Any]] | None:
+    """The LSA of `texts` and their vectors; None where they hold no words."""
+    try:
+        return Lsa.fit(texts, params.lsa_width, seed=context.seed)
+    except InputError:
+        return None
+
+
+def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """All parts side by side, their columns numbered, as LightGBM refuses some names."""
+    joined = pd.concat(parts, axis=1)
+    return joined.set_axis([f"f{number}" for number in range(joined.shape[1])], axis=1)
