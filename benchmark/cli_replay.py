@@ -40,7 +40,7 @@ def replay(
 ) -> None:
     """Put a published table beside our own numbers, or score predictions of it again.
 
-    Exit code 1 where it can't be replayed here; the published table is printed all the same.
+    Exit code 1 where it can't be replayed here, or a cell failed; what there is is printed.
     """
     from benchmark.predicted import Names
     from benchmark.progress import watching
@@ -63,4 +63,4 @@ def replay(
             raise typer.Exit(130) from None
     text = replay_json(found) if format == "json" else write(replay_tables(found), format)
     emit(text, output)
-    raise typer.Exit(0 if found.missing is None else 1)
+    raise typer.Exit(1 if found.missing is not None or found.not_done else 0)

@@ -29,6 +29,7 @@ from benchmark.noise import RATE, stress
 from benchmark.readers import READERS
 from benchmark.receipts import json_bytes
 from benchmark.redact import redacted_dataset
+from benchmark.slices import SLICES, slices_of
 from benchmark.splits import Split, make_splits
 from benchmark.store import AUDIT, PLAN, Store, folder_of, parquet_bytes
 from benchmark.tasks import class_counts, labelled, narrowed
@@ -430,12 +431,14 @@ def _audited(
 def _write_run(
     config: RunConfig, rows: Rows, work: Workload, cells: Sequence[Cell], *, report: Report
 ) -> None:
-    """The run's own files: config, splits, rejected rows, the audit and the plan."""
+    """The run's own files: config, splits, rejected rows, slices, the audit and the plan."""
     store = work.store
+    labelled_ids = {str(name) for data in work.datasets.values() for name in data.X.index}
     files = {
         "config.yaml": yaml.safe_dump(config.written, sort_keys=False, allow_unicode=True).encode(),
         "rejected.csv": rows.rejected.to_csv(index=False).encode(),
         AUDIT: json_bytes(report.to_json()),
+        SLICES: parquet_bytes(slices_of(rows, labelled_ids)),
         **{
             f"splits/{split.hash}.parquet": parquet_bytes(split.frame())
             for split in work.splits.values()

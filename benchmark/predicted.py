@@ -114,10 +114,10 @@ def _of_claim(rows: pd.DataFrame, claim: Claim, overrides: Sequence[str], path: 
     notes = []
     lacking = len(parts["test"]) - len(test)
     if lacking:
-        notes.append(f"{lacking:,} of {len(parts['test']):,} test rows have no prediction.")
+        notes.append(f"Without a prediction: {lacking:,} of {len(parts['test']):,} test rows.")
     strange = len(rows) - len(test) - len(valid)
     if strange:
-        notes.append(f"{strange:,} predictions are of other rows and left out.")
+        notes.append(f"Left out: {strange:,} predictions of other rows.")
     return _predicted(
         test.assign(y=y[test.index]),
         valid.assign(y=y[valid.index]),

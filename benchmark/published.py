@@ -18,7 +18,7 @@ from benchmark.tasks import TASKS
 from benchmark.variants import Kind, variants
 from features.errors import InputError, unknown_name
 
-CLAIMS = Path(__file__).parent / "claims"
+CLAIMS = Path(__file__).resolve().parent / "claims"
 Read = Literal["repository", "page", "recomputed", "memory"]
 
 _PRINTED = re.compile(
@@ -205,9 +205,9 @@ class Claim(Strict):
         Raises `InputError` where there is none, as in an installed package.
         """
         if self.config is None:
-            raise InputError(f"claim {self.name} has no run of its own", change=self.needs)
+            raise InputError(f"claim {self.name} has no run of its own")
         checkout = receipts.ROOT / "configs"
-        for folder in [checkout] if self.folder == CLAIMS else [self.folder, checkout]:
+        for folder in [checkout] if self.folder.resolve() == CLAIMS else [self.folder, checkout]:
             if (folder / self.config).is_file():
                 return folder / self.config
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from benchmark.bootstrap import union_weights, weights
+from benchmark.bootstrap import mean_over_seeds, union_weights, weights
 from benchmark.contenders import Contender, Table, contenders, tables
 from benchmark.executor import Watcher
 from benchmark.matrix import run
@@ -86,7 +87,7 @@ class Verdict:
 
     @property
     def nearest(self) -> Estimate:
-        """The variant whose value, or mean of draws, comes nearest; the plainest of equals."""
+        """The variant whose value comes nearest; the plainest of equals."""
         return min(self.tried, key=lambda e: distance(self.printed, e))
 
 
@@ -110,7 +111,8 @@ class Beside:
 @dataclass(frozen=True)
 class Replay:
     """What was found: `verdicts` for a file of predictions, `beside` for a run; or `missing` says
-    why there is neither. `rows` counts test rows, `share` is the positive class's among them.
+    why there is neither. `not_done` names models of the run that failed or were not fitted. `rows`
+    counts test rows, `share` is the positive class's among them.
     """
 
     claim: Claim
@@ -118,6 +120,7 @@ class Replay:
     beside: tuple[Beside, ...] = ()
     notes: tuple[str, ...] = ()
     missing: str | None = None
+    not_done: tuple[str, ...] = ()
     source: str = ""
     rows: int = 0
     share: float | None = None
@@ -143,11 +146,14 @@ def match(printed: Printed, found: Estimate, draws: int | None) -> Match | None:
 
 
 def distance(printed: Printed, found: Estimate) -> float:
-    """How far an estimate is from a published number: its value or its mean, the nearer one."""
-    if printed.at_least:
-        return max(0.0, printed.value - found.value)
-    gaps = [abs(value - printed.value) for value in (found.value, found.mean)]
-    return float(np.nanmin(gaps)) if np.isfinite(gaps).any() else float("inf")
+    """How far an estimate's value is from a published number, 0 where a lower bound is reached.
+
+    Rounded, so that equal values are equally far; infinite for an undefined value.
+    """
+    apart = found.value - printed.value
+    if math.isnan(apart):
+        return math.inf
+    return round(max(0.0, -apart) if printed.at_least else abs(apart), 9)
 
 
 def is_inside(printed: Printed, found: Estimate) -> bool:
@@ -245,7 +251,8 @@ def beside(
     """Run the claim's own config, or what is missing of it, and put its rows beside the published.
 
     Results go to `out` (default: results/replay-<claim>). Where the claim has no config, or its
-    data is not here, the answer says what is missing; a mistake in `overrides` is an `InputError`.
+    data is not here, the answer says what is missing. Raises `InputError` for a mistake in
+    `overrides`, and where every cell failed.
     """
     folder = Path("results") / f"replay-{claim.name}" if out is None else out
     try:
@@ -256,11 +263,11 @@ def beside(
             overrides=[*claim.overrides, *overrides],
             watcher=watcher,
         )
-        return of_run(claim, Store(done.folder))
     except InputError as error:
         if overrides:
             raise
         return Replay(claim, missing=f"{error}. It takes {claim.needs}.")
+    return of_run(claim, Store(done.folder))
 
 
 def of_run(claim: Claim, store: Store) -> Replay:
@@ -286,7 +293,8 @@ def of_run(claim: Claim, store: Store) -> Replay:
     return Replay(
         claim,
         beside=tuple(rows),
-        notes=(*_run_notes(claim, models), *_gaps(store, found[0])),
+        notes=tuple(_run_notes(claim, models)),
+        not_done=_not_done(store, found[0]),
         source=str(store.root),
         rows=first["rows"]["test"],
         share=_share(first),
@@ -313,7 +321,7 @@ def _beside(claim: Claim, model: Contender, drawn: Mapping[Any, Any]) -> list[Be
         """Mean over seeds, inside each draw."""
         each = [estimate(found, t.scored, drawn[seed]) for seed, t in model.tested.items()]
         value = sum(e.value for e in each) / len(each)
-        return Estimate(found, value, np.mean([e.draws for e in each], axis=0))
+        return Estimate(found, value, mean_over_seeds([e.draws for e in each]))
 
     rows = []
     for name in main.values:
@@ -353,10 +361,9 @@ def _run_notes(claim: Claim, models: Sequence[Contender]) -> Iterable[str]:
     yield from claim.differs
 
 
-def _gaps(store: Store, table: Table) -> Iterable[str]:
-    lacking = [e["model"] for e in table.entries if store.state(e["path"]) != "done"]
-    if lacking:
-        yield f"Not done: {', '.join(dict.fromkeys(lacking))} (`trialmark status {store.root}`)."
+def _not_done(store: Store, table: Table) -> tuple[str, ...]:
+    lacking = [str(e["model"]) for e in table.entries if store.state(e["path"]) != "done"]
+    return tuple(dict.fromkeys(lacking))
 
 
 def _share(record: Mapping[str, Any]) -> float | None:

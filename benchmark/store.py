@@ -1,6 +1,6 @@
 """The results folder: one folder a cell, written whole or not at all.
 
-<run>/config.yaml   plan.json   rejected.csv   splits/<hash>.parquet
+<run>/config.yaml   plan.json   rejected.csv   audit.json   slices.parquet   splits/<hash>.parquet
 <run>/<task>/<split>/<model>/<key>/{record.json, predictions.parquet, explanation.json,
 texts.parquet}   .studies/<key>.jsonl (while a cell is tuned)
 """
@@ -26,7 +26,8 @@ from benchmark.receipts import json_bytes, sealed, sha256
 from features.errors import InputError
 
 _ASIDE = re.compile(
-    r"\.([0-9a-f]{16}|[0-9a-f]{64}\.parquet|plan\.json|config\.yaml|rejected\.csv|audit\.json)-(?P<pid>\d+)"
+    r"\.([0-9a-f]{16}|([0-9a-f]{64}|slices)\.parquet|(plan|audit)\.json|config\.yaml|rejected\.csv)"
+    r"-(?P<pid>\d+)"
 )
 PLAN, RECORD, PREDICTIONS = "plan.json", "record.json", "predictions.parquet"
 EXPLANATION, AUDIT = "explanation.json", "audit.json"

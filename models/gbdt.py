@@ -27,6 +27,8 @@ UNCHECKED_ROUNDS = 100
 """Most rounds where valid can't say when to stop: LightGBM's own default for their number."""
 Valid = tuple[pd.DataFrame, Ints] | None
 
+_UNUSED = {"lsa": "embedding_width", "embeddings": "lsa_width", "both": ""}
+
 
 class LightGBMParams(TreeInputsParams):
     """LightGBM's parameters by their scikit-learn names, and those of `TreeInputsParams`.
@@ -217,9 +219,9 @@ class LightGBM:
     def _learn(self, X: pd.DataFrame) -> pd.DataFrame:
         """The matrix of train."""
         rows = rows_key(X)
-        params = TreeInputsParams(
-            **self.params.model_dump(include=set(TreeInputsParams.model_fields))
-        )
+        # what the chosen form of text does not use must not make the same inputs anew
+        decisive = set(TreeInputsParams.model_fields) - {_UNUSED[self.params.text]}
+        params = TreeInputsParams(**self.params.model_dump(include=decisive))
         self._key = ("lightgbm", rows, self.columns, params, self.context.seed)
         self.inputs_seen, seen = self.context.once(
             self._key,

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmark.published import READS, Claim, Printed, Row
 from benchmark.render.layout import PLAIN, Sheet, Style
-from benchmark.replay import Beside, Replay, Verdict, distance, is_inside, match
+from benchmark.replay import Beside, Replay, Verdict, is_inside, match
 from benchmark.variants import Estimate
 
 UNVERIFIED = "unverified"
@@ -139,6 +139,7 @@ def _beside(found: Replay) -> list[Sheet]:
             "[..]: 95 % interval of 1,000 bootstrap draws of our test rows. inside: the published "
             "number lies in it.",
             *_repeats(found),
+            *_not_done(found),
             *found.notes,
         )
         sheets[-1] = replace(last, notes=notes)
@@ -182,6 +183,13 @@ def _compared(value: Printed, ours: Estimate) -> tuple[str, str, str]:
     )
 
 
+def _not_done(found: Replay) -> list[str]:
+    if not found.not_done:
+        return []
+    why = f"`trialmark status {found.source}` says why"
+    return [f"Not done: {', '.join(found.not_done)}; {why}."]
+
+
 def _repeats(found: Replay) -> list[str]:
     main = found.claim.references[0]
     if main.repeated_by is None:
@@ -220,7 +228,7 @@ def _readings(claim: Claim) -> list[str]:
 
 
 def _problems(claim: Claim) -> list[str]:
-    notes = [f"{row.model}: {row.note}." for row in claim.rows if row.note is not None]
+    notes = [f"{row.model}: {row.note.rstrip('.')}." for row in claim.rows if row.note is not None]
     return [*notes, *(f"Known problem: {problem}" for problem in claim.problems)]
 
 
@@ -228,15 +236,17 @@ def _short(v: Verdict) -> str:
     """The variants that give the number, the likeliest first; else the nearest."""
     if not v.matches:
         e = v.nearest
-        return f"none; nearest {_value_or_mean(v, e)}: {e.variant.words}"
+        return f"none; nearest {e.variant.words}: {_number(e.value, _digits(v.printed))}"
     first, *others = v.likely
     more = f" (or {len(others)} more)" if others else ""
-    return f"{first.variant.words}: {_value_or_mean(v, first)}{more}"
+    mean = v.matches[first.variant.key] == "mean"
+    value = _number(first.mean if mean else first.value, _digits(v.printed))
+    return f"{first.variant.words}: {'mean of draws ' * mean}{value}{more}"
 
 
 def _sentence(v: Verdict) -> str:
     """What to make of one number, in words."""
-    head = f"{v.row.source}, {v.metric} {v.printed.text}: "
+    head = f"{v.metric} {v.printed.text} ({v.row.model}, {v.row.source}): "
     return head + " ".join([_plain_part(v), *_match_parts(v), *_floor_part(v)])
 
 
@@ -254,7 +264,7 @@ def _match_parts(v: Verdict) -> Iterable[str]:
         e = v.nearest
         yield (
             f"No variant reproduces it; the nearest is {e.variant.words} with "
-            f"{_value_or_mean(v, e)}."
+            f"{_number(e.value, _digits(v.printed))}."
         )
         return
     first, *others = v.likely
@@ -269,8 +279,8 @@ def _match_parts(v: Verdict) -> Iterable[str]:
     if ruled_out:
         listed = ", ".join(e.variant.words for e in ruled_out)
         yield (
-            f"As near: {listed}; but the row's other numbers are not reproduced at the same "
-            "threshold and for the same class."
+            f"It is also within reach of {listed}, but the row's other numbers are not, with the "
+            "same threshold and class."
         )
 
 
@@ -293,20 +303,12 @@ def _floor_part(v: Verdict) -> Iterable[str]:
 def _detail(v: Verdict, e: Estimate) -> str:
     """`.5683, a mean of 20 draws .5704 ± .0095`."""
     digits = _digits(v.printed)
-    if v.draws is None or v.matches.get(e.variant.key) != "chance":
-        return _value_or_mean(v, e)
-    return (
-        f"{_number(e.value, digits)}, and a mean of {v.draws} draws {_number(e.mean, digits)} ± "
-        f"{_number(e.chance(v.draws), digits)}"
-    )
-
-
-def _value_or_mean(v: Verdict, e: Estimate) -> str:
-    digits = _digits(v.printed)
-    apart = abs(e.value - v.printed.value)
-    if apart <= distance(v.printed, e) + 1e-12 or v.printed.at_least:
-        return _number(e.value, digits)
-    return f"a mean of draws of {_number(e.mean, digits)}"
+    value, mean = _number(e.value, digits), _number(e.mean, digits)
+    if v.matches[e.variant.key] == "digits":
+        return value
+    if v.matches[e.variant.key] == "mean" or v.draws is None:
+        return f"{value}, and a mean of many draws {mean}"
+    return f"{value}, and a mean of {v.draws} draws {mean} ± {_number(e.chance(v.draws), digits)}"
 
 
 def _apart(v: Verdict, e: Estimate) -> str:
@@ -361,6 +363,7 @@ def _object(found: Replay) -> dict[str, Any]:
         "rescored": [_verdict_object(claim, v) for v in found.verdicts],
         "beside": [_beside_object(claim, b) for b in found.beside],
         "missing": found.missing,
+        "not_done": list(found.not_done),
         "problems": claim.problems,
         "notes": list(found.notes),
     }
