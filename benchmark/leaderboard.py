@@ -54,6 +54,8 @@ class Board:
     - `leak_dividend` with its interval and p at later as-of levels: by how much the value is higher
       than the same model's at the earliest level, on the same rows; `redaction_change` likewise on
       redacted texts: by how much it is higher than on the texts as they are;
+    - how it was fitted: `tuned` (the budget of its study, None without), `refit` on train and valid,
+      `calibrate`, and the `members` that a blend mixes;
     - rows, cost, hashes, and `scoring`, the version of the metrics' definitions.
 
     `metrics` are those that its tables show as columns; the first one that a table has ranks it.
@@ -248,6 +250,7 @@ def _row(table: Table, contender: Contender, metric: str) -> dict[str, Any]:
         "kind": first["target"]["kind"],
         "prevalence": _prevalence(first, label_of(metric)),
         "positive": _positive(first, label_of(metric)),
+        **_fitted(first),
         **_costs(contender),
         "checkpoint": first["notes"].get("checkpoint", {}).get("label"),
         "device": first["device_name"],
@@ -303,6 +306,26 @@ def _positive(record: Mapping[str, Any], label: str | None) -> str | None:
     if kind == "multiclass":
         return None
     return "of a row's labels" if kind == "multilabel" else str(classes[1])
+
+
+def _fitted(record: Mapping[str, Any]) -> dict[str, Any]:
+    """How a cell came to its parameters and probabilities; records of schema 1 know none of it."""
+    cell, tuning = record["cell"], record.get("tuning")
+    members = cell.get("members")
+    return {
+        "tuned": None if tuning is None else _budget(tuning),
+        "refit": bool(cell.get("refit", False)),
+        "calibrate": cell.get("calibrate"),
+        "members": "; ".join(sorted(members)) if members else None,
+    }
+
+
+def _budget(tuning: Mapping[str, Any]) -> str:
+    """`30 Optuna trials or 600 s by TPE on 5 inner folds for average_precision`."""
+    trials, seconds = (tuning["budget"][name] for name in ("trials", "seconds"))
+    folds = "valid" if tuning["folds"] == 1 else f"{tuning['folds']} inner folds"
+    objective = tuning["objective"]
+    return f"{trials} Optuna trials or {seconds:g} s by TPE on {folds} for {objective}"
 
 
 def _costs(contender: Contender) -> dict[str, float | None]:

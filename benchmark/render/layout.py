@@ -49,7 +49,8 @@ SHORT = {
 class Sheet:
     """One table: cells are strings, `numeric` marks the columns to align right.
 
-    A line break in the header is a wish: it's a blank where cells have one line.
+    A line break in the header is a wish: it's a blank where cells have one line. `about` says what
+    the rows rest on and goes with the title, `notes` go below; `bold` holds places (row, column).
     """
 
     title: str
@@ -58,6 +59,8 @@ class Sheet:
     rows: tuple[tuple[str, ...], ...]
     styles: tuple[Style, ...]
     notes: tuple[str, ...] = ()
+    about: tuple[str, ...] = ()
+    bold: frozenset[tuple[int, int]] = frozenset()
 
 
 def metric_title(name: str) -> str:
@@ -90,7 +93,10 @@ def _sheet(group: Mapping[str, Any], rows: pd.DataFrame, metrics: Sequence[str])
     lead = rows[rows["metric"] == metrics[0]]
     values = {name: rows[rows["metric"] == name].set_index(["model", "inputs"]) for name in metrics}
     titles = [_column(name, rows) for name in metrics]
-    header = ("rank", "tie", "model", "inputs", f"{titles[0]} [95 %]", *titles[1:], "fit s")
+    costs = {"fit s": "fit_seconds"}
+    if (lead["tune_seconds"] > 0).any():
+        costs["tune s"] = "tune_seconds"
+    header = ("rank", "tie", "model", "inputs", f"{titles[0]} [95 %]", *titles[1:], *costs)
     cells: list[tuple[str, ...]] = []
     styles: list[Style] = []
     for row in _ordered(lead):
@@ -103,7 +109,7 @@ def _sheet(group: Mapping[str, Any], rows: pd.DataFrame, metrics: Sequence[str])
                 row["inputs"],
                 f"{number(row['value'])} [{number(row['low'])}, {number(row['high'])}]",
                 *(number(value) for value in others),
-                amount(row["fit_seconds"]),
+                *(amount(row[name]) for name in costs.values()),
             )
         )
         styles.append(_style(row))
@@ -324,10 +330,44 @@ def _notes(board: Board, leads: Sequence[str]) -> tuple[str, ...]:
     notes.append(
         "fit s: seconds for features and fit, embeddings from the cache at their first cost."
     )
-    notes += _read_notes(board)
+    notes += [*fit_notes(board.rows), *_read_notes(board)]
     if board.gaps:
         notes.append("Not in the table: " + "; ".join(board.gaps))
     return tuple(notes)
+
+
+def fit_notes(rows: pd.DataFrame) -> list[str]:
+    """Which models were tuned, fitted once more or calibrated, where any was."""
+    learnt = rows[~rows["is_floor"] & ~rows["is_ceiling"] & rows["members"].isna()]
+    models = learnt.drop_duplicates([*GROUP, "model", "inputs"])
+    notes = []
+    if models["tuned"].notna().any():
+        parts = [
+            f"tuned ({budget}): {names(models, models['tuned'] == budget)}"
+            for budget in models["tuned"].dropna().unique()
+        ]
+        rest = names(models, models["tuned"].isna())
+        notes.append("; ".join([*parts, *([f"not tuned: {rest}"] if rest else [])]) + ".")
+    if models["refit"].any():
+        again = names(models, models["refit"])
+        notes.append(f"fitted again on train and valid, before test is predicted: {again}.")
+    for method in models["calibrate"].dropna().unique():
+        mended = names(models, models["calibrate"] == method)
+        notes.append(f"calibrated on valid ({method.capitalize()}): {mended}.")
+    mixed = rows[rows["members"].notna()].drop_duplicates("model")
+    notes += [f"{row['model']}: mixes {row['members']}." for row in records(mixed)]
+    return notes
+
+
+def names(rows: pd.DataFrame, chosen: pd.Series) -> str:
+    """The models of the chosen rows: a label where all of its inputs are chosen, else with them."""
+    found: dict[str, None] = {}
+    for label, of_label in rows.groupby("model", sort=False):
+        picked = of_label[chosen[of_label.index]]
+        whole = set(picked["inputs"]) == set(of_label["inputs"])
+        shown = [str(label)] if whole else [f"{label}/{name}" for name in picked["inputs"]]
+        found.update(dict.fromkeys(shown))
+    return ", ".join(found)
 
 
 def _group_notes(board: Board) -> list[str]:
