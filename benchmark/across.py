@@ -6,14 +6,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from benchmark.cells import REDACTED
+from benchmark.drawing import plain, save, styled
 from benchmark.leaderboard import Board
 from benchmark.metrics import metric_of
 from benchmark.significance import ALPHA
 from features.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FEWEST = 3
 """Tasks, and models, below which the tests aren't made."""
@@ -82,7 +87,16 @@ def critical_difference(tasks: int, models: int) -> float:
 def draw(found: Across, file: Path) -> None:
     """Write the critical difference diagram; the suffix of `file` says how (.png, .svg, .pdf).
 
-    Models joined by a bar can't be told apart. Raises `InputError` where no test was made.
+    Raises `InputError` where no test was made.
+    """
+    with styled():
+        save(diagram(found), file)
+
+
+def diagram(found: Across) -> Figure:
+    """The critical difference diagram: models joined by a bar can't be told apart.
+
+    Raises `InputError` where no test was made.
     """
     if found.nemenyi is None or found.critical is None:
         raise InputError(f"no critical difference diagram: {found.why}")
@@ -91,11 +105,12 @@ def draw(found: Across, file: Path) -> None:
 
     figure = Figure(figsize=(8, 1.4 + 0.25 * len(found.mean_ranks)), layout="constrained")
     axes = figure.subplots()
-    names = {str(name): str(name).replace("$", r"\$") for name in found.mean_ranks.index}
+    names = {str(name): plain(str(name)) for name in found.mean_ranks.index}
     critical_difference_diagram(
         found.mean_ranks.rename(names),
         found.nemenyi.rename(index=names, columns=names),
         ax=axes,
+        color_palette=["black"] * len(names),
     )
     # its own bar for the critical difference runs through the numbers of the axis
     axes.set_title(
@@ -104,10 +119,7 @@ def draw(found: Across, file: Path) -> None:
         fontsize="medium",
         pad=24,
     )
-    try:
-        figure.savefig(file, dpi=200)
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot write {file}: {error}", "a .png, .svg or .pdf file") from None
+    return figure
 
 
 def _values(boards: Sequence[Board], metric: str) -> pd.DataFrame:

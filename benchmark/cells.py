@@ -12,6 +12,7 @@ import pandas as pd
 from benchmark import receipts
 from benchmark.dataset import Dataset
 from benchmark.history import with_history
+from benchmark.metrics import metric_of
 from benchmark.splits import Split
 from features.checkpoints import fetch, files_sha256, resolve
 from features.columns import Columns, Inputs, KnownAt
@@ -184,9 +185,14 @@ def make_cell(
 
 
 def _searching(choice: ModelChoice, columns: Columns, data: Dataset) -> Mapping[str, Any] | None:
-    """The tuning budget with the names to search, None where there is nothing to search."""
+    """The tuning budget with the names to search, None where there is nothing to search.
+
+    Raises `InputError` for an objective that isn't for this target.
+    """
     if choice.tune is None:
         return None
+    if choice.tune["objective"] is not None:
+        metric_of(choice.tune["objective"], data.target)
     space = model_class(choice.model).space(columns, data.target)
     free = sorted(set(space) - choice.given)
     return {**choice.tune, "free": free} if free else None

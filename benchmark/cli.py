@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from benchmark.cli_data import data, emit
+from benchmark.cli_folders import doctor, gc, merge, say_refits
 from benchmark.cli_replay import replay
 from benchmark.cli_statistics import across, stress
 from features.errors import InputError, one_line
@@ -66,6 +67,12 @@ def run(
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop where the audit finds something serious.")
     ] = False,
+    check_determinism: Annotated[
+        bool,
+        typer.Option(
+            "--check-determinism", help="Then fit one cell of each model again and compare."
+        ),
+    ] = False,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="A.B=C", help="Override a value of the config; repeatable."),
@@ -95,18 +102,24 @@ def run(
         _show(done.board(), "terminal", None)
     else:
         _say(f"no cell is done; `trialmark status {done.folder}` says why")
-    raise typer.Exit(0 if (states == "done").all() else 1)
+    same = not check_determinism or say_refits(config, done.folder, overrides)
+    raise typer.Exit(0 if same and (states == "done").all() else 1)
 
 
 @app.command()
 def status(folder: Folder) -> None:
     """Say which cells are done, failed or missing, and why."""
+    from benchmark.lock import writer
     from benchmark.matrix import read
 
     frame = read(folder).status()
     counts = frame["state"].value_counts()
     total = ", ".join(f"{counts.get(state, 0)} {state}" for state in ("done", "failed", "missing"))
     typer.echo(f"{len(frame)} cells: {total}")
+    if (at_work := writer(folder)) is not None:
+        typer.echo(f"being written by {at_work}")
+    if 0 < counts.get("done", 0) < len(frame):
+        typer.echo(f"so far: trialmark leaderboard {folder}")
     others = (
         sum(1 for _ in folder.glob("*/*/*/*/record.json")) - (frame["state"] != "missing").sum()
     )
@@ -122,15 +135,56 @@ def status(folder: Folder) -> None:
 def leaderboard(
     folder: Folder,
     format: Annotated[
-        Literal["terminal", "markdown", "csv", "json"], typer.Option(help="How to write it.")
+        Literal["terminal", "markdown", "latex", "csv", "json"],
+        typer.Option(help="How to write it."),
     ] = "terminal",
+    layout: Annotated[
+        Literal["splits", "metrics", "ablation"] | None,
+        typer.Option(
+            help="A paper's table: one metric by splits (default of latex), one split by metrics, "
+            "or inputs against all of them."
+        ),
+    ] = None,
     metric: MetricOption = None,
     output: Annotated[Path | None, typer.Option(help="File to write (default: print).")] = None,
 ) -> None:
     """Print the leaderboard of a results folder, finished or not."""
     from benchmark.matrix import read
 
-    _show(read(folder).board(metric), format, output)
+    if layout is None:
+        _show(read(folder).board(metric), format, output)
+        return
+    from benchmark.render import lay_out, write
+    from benchmark.render.paper import check_format
+    from benchmark.store import Store
+
+    check_format(layout, format)
+    emit(write(lay_out(Store(folder), layout, metric), format), output)
+
+
+@app.command()
+def plot(
+    folder: Folder,
+    kind: Annotated[
+        Literal["roc", "pr", "reliability", "scores", "cost", "tuning", "shares", "cd"],
+        typer.Argument(
+            metavar="KIND",
+            help="roc, pr, reliability, scores, cost, tuning, shares "
+            "(what models looked at) or cd (critical differences over tasks).",
+        ),
+    ],
+    output: Annotated[
+        Path | None, typer.Option(help="File to write: .pdf, .svg or .png (default: KIND.pdf).")
+    ] = None,
+    metric: MetricOption = None,
+) -> None:
+    """Draw a figure for a paper."""
+    from benchmark.plots import plot as drawn
+    from benchmark.store import Store
+
+    file = output if output is not None else Path(f"{kind}.pdf")
+    drawn(Store(folder), kind, file, metric=metric)
+    typer.echo(f"wrote {file}")
 
 
 @app.command()
@@ -234,6 +288,9 @@ def diff(
 app.command()(stress)
 app.command()(across)
 app.command()(replay)
+app.command()(merge)
+app.command()(gc)
+app.command()(doctor)
 
 
 @app.command(name="list")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, PrivateAttr, ValidationError
 
 from benchmark.cells import CEILING
 from benchmark.metrics import metric_of
@@ -124,7 +124,8 @@ class RunConfig(Strict):
     `tune` searches the parameters of every model that has some to search, with the same budget;
     `refit` fits once more on train and valid, for as many rounds or steps as valid called for,
     before the test rows are predicted. `redact` is one more dimension: whether sentences that state
-    the outcome are taken out of the texts first (see `benchmark.redact`).
+    the outcome are taken out of the texts first (see `benchmark.redact`). `timeout` (seconds) and
+    `memory` (such as 8GiB) bound every cell: one over them is a failed record, the others go on.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -141,6 +142,8 @@ class RunConfig(Strict):
     metrics: list[str] | None = Field(default=None, min_length=1)
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: int | None = Field(default=None, ge=1)
+    timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    memory: ByteSize | None = Field(default=None, gt=0)
     _written: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     @property

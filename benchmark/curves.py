@@ -1,9 +1,10 @@
-"""ROC and precision-recall curves of stored predictions, thinned for plots."""
+"""ROC, precision-recall and reliability curves of stored predictions, as points for plots."""
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Mapping
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,8 @@ from models.base import Floats, Ints
 NAMES = ("task", "split", "seed", "model", "inputs", "as_of")
 POINTS = 200
 """Most points of a thinned curve."""
+BINS = 10
+"""Bins of a reliability curve; ECE has its own, of equal width."""
 
 
 class Points(NamedTuple):
@@ -60,6 +63,37 @@ def _counts(y: Ints, score: Floats) -> tuple[Floats, Floats, Floats]:
     return np.append(0.0, hits), np.append(0.0, seen), threshold
 
 
+class Bins(NamedTuple):
+    """Rows of similar probability, (bins,) each, by rising probability.
+
+    `said` is their mean probability, `happened` the share of positives with its 95 % interval from
+    `low` to `high`, `rows` their number.
+    """
+
+    said: Floats
+    happened: Floats
+    low: Floats
+    high: Floats
+    rows: Ints
+
+
+def reliability_bins(y: Ints, score: Floats, *, bins: int = BINS) -> Bins:
+    """Points of a reliability curve: `bins` bins of about as many rows each, by quantiles of score.
+
+    `y` is (n,) of 0 and 1. Rows of equal score share a bin, so there are fewer bins where scores
+    repeat. The interval is Wilson's (1927), which stays inside 0 to 1.
+    """
+    edges = np.unique(np.quantile(score, np.arange(1, bins) / bins))
+    _, place = np.unique(np.searchsorted(edges, score, side="left"), return_inverse=True)
+    rows = np.bincount(place)
+    said, share = (np.bincount(place, values) / rows for values in (score, y))
+    z = NormalDist().inv_cdf(0.975)
+    centre = (share + z**2 / (2 * rows)) / (1 + z**2 / rows)
+    reach = z / (1 + z**2 / rows) * np.sqrt(share * (1 - share) / rows + (z / (2 * rows)) ** 2)
+    low, high = np.clip(centre - reach, 0, 1), np.clip(centre + reach, 0, 1)
+    return Bins(said, share, low, high, rows)
+
+
 KINDS = {"roc": roc_points, "pr": pr_points}
 
 
@@ -100,6 +134,36 @@ def _distances(x: Floats, y: Floats) -> Floats:
     distance = np.abs(dx * from_y - dy * from_x) / length
     # what is left of a point on the line after rounding
     return np.where(distance < 1e-12, 0.0, distance)
+
+
+def reliability(store: Store, *, bins: int = BINS) -> pd.DataFrame:
+    """Reliability curves of the test rows: a row a bin, see `reliability_bins`.
+
+    Columns task, split, seed, model, inputs, as_of, label, calibrated, said, happened, low, high
+    and rows. Each class or label stands against the rest. `calibrated` is False for probabilities
+    as a model gave them; a cell with calibration has both.
+    """
+    frames = [f for entry in store.plan()["cells"] for f in _reliability(store, entry, bins)]
+    columns = [*NAMES, "label", "calibrated", *Bins._fields]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+
+def _reliability(store: Store, entry: Mapping[str, Any], bins: int) -> Iterator[pd.DataFrame]:
+    record = store.record(entry["path"])
+    if record is None or record["status"] != "done":
+        return
+    target, frame = target_of(record), store.predictions(entry["path"])
+    test = frame[frame["part"] == "test"]
+    truth, _ = arrays(test, target)
+    calibrated = f"raw_{target.classes[0]}" in test
+    forms = {"p": calibrated, **({"raw": False} if calibrated else {})}
+    for prefix, is_calibrated in forms.items():
+        for place, label in enumerate(target.classes):
+            y = truth[:, place] if truth.ndim == 2 else (truth == place).astype(np.int64)
+            found = reliability_bins(y, test[f"{prefix}_{label}"].to_numpy(np.float64), bins=bins)
+            names = {name: entry[name] for name in NAMES}
+            about = {"label": label, "calibrated": is_calibrated}
+            yield pd.DataFrame({**names, **about, **found._asdict()})
 
 
 def curves(store: Store, *, points: int | None = POINTS) -> pd.DataFrame:

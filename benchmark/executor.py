@@ -7,32 +7,42 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import pandas as pd
+
 from benchmark.audit import Report
 from benchmark.cells import Cell, Result
 from benchmark.dataset import Dataset
 from benchmark.fitting import Material, died, run_cell
+from benchmark.limits import UNBOUND, Limits, explained, kill, resident
+from benchmark.lock import said
 from benchmark.receipts import ROOT
 from benchmark.splits import Split
-from benchmark.store import Store
-from features.errors import InputError
+from benchmark.store import Store, folder_of
 from models.base import Context
+
+_POLL = 0.2
+"""Seconds between two looks at what the cells take, where they have limits."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What every worker needs: datasets by fingerprint, splits by hash, where results go."""
+    """What every worker needs: datasets by fingerprint, splits by hash, where results go.
+
+    `limits` bound each cell.
+    """
 
     datasets: dict[str, Dataset]
     splits: dict[str, Split]
     store: Store
     context: Context
     read_seconds: float = 0.0
+    limits: Limits = UNBOUND
 
 
 class Watcher(Protocol):
@@ -69,39 +79,41 @@ class Silent:
 def do(cell: Cell, work: Workload) -> str:
     """Run one cell and store what came of it; returns its status."""
     data, split = work.datasets[cell.dataset_fingerprint], work.splits[cell.split_hash]
-    material = _material(cell, work.store)
+    journal = None if cell.tune is None else work.store.journal(cell)
+    material = Material(members_of(cell, work.store), journal)
     result = run_cell(cell, data, split=split, context=work.context, material=material)
     if result.predictions is not None:
         result.record["seconds"] = {"read": work.read_seconds, **result.record["seconds"]}
-    if "error" in result.record:  # a record must not tell where this machine keeps things
-        error = result.record["error"]
+    if "error" in result.record:
+        error = result.record["error"] = explained(result.record["error"])
+        # a record must not tell where this machine keeps things
         for place in (str(ROOT), sys.prefix):
             error["traceback"] = error["traceback"].replace(f"{place}{os.sep}", "")
-    try:
+    with said(work.store.root):
         work.store.write(cell, result)
-    except OSError as error:
-        raise InputError(
-            f"cannot write to {work.store.root}: {error.strerror}",
-            "room and the right to write",
-            "mend it and run again: finished cells are kept",
-        ) from None
     if result.predictions is not None:
         work.store.forget_journal(cell)
     return str(result.record["status"])
 
 
-def _material(cell: Cell, store: Store) -> Material:
-    """The finished members of a blend, and where a tuning study is kept."""
+def members_of(cell: Cell, store: Store) -> dict[str, tuple[dict[str, Any], pd.DataFrame]]:
+    """Record and predictions of each finished member of a blend, by name."""
     members = {}
     for name, path in cell.members.items():
         record = store.record(path)
         if record is not None and store.state(path) == "done":
             members[name] = (record, store.predictions(path))
-    return Material(members, None if cell.tune is None else store.journal(cell))
+    return members
 
 
 def serial(cells: Sequence[Cell], work: Workload, *, jobs: int, watcher: Watcher) -> None:
-    """One cell after the other in this process; `jobs` must be 1."""
+    """One cell after the other in this process, or with limits in one that can be killed.
+
+    `jobs` must be 1.
+    """
+    if work.limits:
+        process(cells, work, jobs=jobs, watcher=watcher)
+        return
     for cell in cells:
         watcher.started(cell)
         watcher.finished(cell, do(cell, work))
@@ -113,14 +125,15 @@ _work: Workload | None = None  # a worker process keeps its workload here
 def _begin(work: Workload) -> None:
     global _work
     _work = work
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def _end_with(parent: int) -> None:
+def _end_with_parent() -> None:
     """End this worker when its parent is gone: a killed run must not leave workers behind."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _do_here(cell: Cell) -> str:
@@ -130,45 +143,105 @@ def _do_here(cell: Cell) -> str:
 
 
 def process(cells: Sequence[Cell], work: Workload, *, jobs: int, watcher: Watcher) -> None:
-    """`jobs` worker processes.
+    """`jobs` worker processes, each with one cell at a time.
 
-    When one dies (killed, out of memory), the cells that were running get a process of their own,
-    one after the other; the one that dies again is a failed record, and the others go on.
+    When one dies (killed, out of memory), its cell gets another process at the end, alone; if that
+    dies too, the cell is a failed record, and the others go on. A cell over its limits is one at
+    once.
     """
-    waiting = list(cells)
-    while waiting:
-        suspects, waiting = _until_one_dies(waiting, work, jobs=jobs, watcher=watcher)
-        for cell in suspects:
-            if _until_one_dies([cell], work, jobs=1, watcher=watcher)[0]:
-                work.store.write(cell, Result(died(cell), None))
-                watcher.finished(cell, "failed")
+    for cell in _in_workers(cells, work, jobs=jobs, watcher=watcher):
+        if _in_workers([cell], work, jobs=1, watcher=watcher):
+            _fail(cell, died(cell)["error"], work)
+            watcher.finished(cell, "failed")
 
 
-def _until_one_dies(
+class _Worker:
+    """A process that works on one cell at a time, from a pool of its own: its death is its own."""
+
+    def __init__(self, work: Workload) -> None:
+        # torch and OpenMP do not survive fork
+        spawn = multiprocessing.get_context("spawn")
+        self.pool = ProcessPoolExecutor(1, spawn, initializer=_begin, initargs=(work,))
+        self.pid = self.pool.submit(os.getpid)
+        self.cell: Cell | None = None
+        self.future: Future[str] = Future()
+        self.since: float | None = None
+        self.over: dict[str, str] | None = None
+
+    def take(self, cell: Cell) -> None:
+        """Begin a cell; its clock starts when the process is up."""
+        self.cell, self.future = cell, self.pool.submit(_do_here, cell)
+        self.since = None
+
+    def check(self, limits: Limits) -> None:
+        """Kill the process if its cell is over the limits."""
+        if self.pid.done() and self.over is None and not self.future.done():
+            pid = self.pid.result()
+            self.since = time.monotonic() if self.since is None else self.since
+            self.over = limits.exceeded(time.monotonic() - self.since, resident(pid))
+            if self.over is not None:
+                kill(pid)
+
+    def end(self, *, at_once: bool = False) -> None:
+        """End the process; `at_once` does not let it finish what it is doing."""
+        if at_once:
+            for running in list((self.pool._processes or {}).values()):
+                running.kill()
+        self.pool.shutdown(cancel_futures=at_once)
+
+
+def _in_workers(
     cells: Sequence[Cell], work: Workload, *, jobs: int, watcher: Watcher
-) -> tuple[list[Cell], list[Cell]]:
-    """The cells that were running when a worker died and those not begun, if one did."""
-    # torch and OpenMP do not survive fork
-    spawn = multiprocessing.get_context("spawn")
-    waiting, running = list(reversed(cells)), dict[Future[str], Cell]()
-    with ProcessPoolExecutor(jobs, spawn, initializer=_begin, initargs=(work,)) as pool:
-        try:
-            while waiting or running:
-                while waiting and len(running) < jobs:
-                    cell = waiting.pop()
-                    watcher.started(cell)
-                    running[pool.submit(_do_here, cell)] = cell
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    watcher.finished(running[future], future.result())
-                    del running[future]
-        except BrokenProcessPool:
-            return list(running.values()), waiting[::-1]
-        except BaseException:
-            for worker in list((pool._processes or {}).values()):
-                worker.kill()
-            raise
-    return [], []
+) -> list[Cell]:
+    """Carry out cells; returns those whose process died of itself."""
+    waiting, lost = list(reversed(cells)), list[Cell]()
+    workers = [_Worker(work) for _ in range(min(jobs, len(cells)))]
+    whole = False
+    try:
+        while waiting or any(worker.cell is not None for worker in workers):
+            for worker in workers:
+                if worker.cell is None and waiting:
+                    watcher.started(waiting[-1])
+                    worker.take(waiting.pop())
+            busy = [worker.future for worker in workers if worker.cell is not None]
+            wait(busy, timeout=_POLL if work.limits else None, return_when=FIRST_COMPLETED)
+            for at, worker in enumerate(workers):
+                if worker.cell is not None and worker.future.done():
+                    status = _status(worker, work)
+                    watcher.finished(worker.cell, status) if status else lost.append(worker.cell)
+                    worker.cell = None
+                    if worker.future.exception() is not None:
+                        worker.end()
+                        workers[at] = _Worker(work)
+                elif worker.cell is not None:
+                    worker.check(work.limits)
+        whole = True
+    finally:
+        for worker in workers:
+            worker.end(at_once=not whole)
+    return lost
+
+
+def _status(worker: _Worker, work: Workload) -> str:
+    """How the worker's cell ended; "" where the process died of itself."""
+    if worker.cell is None:
+        raise RuntimeError("the worker has no cell")
+    try:
+        return worker.future.result()
+    except BrokenProcessPool:
+        if work.store.state(folder_of(worker.cell)) == "done":  # killed after its last step
+            work.store.forget_journal(worker.cell)
+            return "done"
+        if worker.over is None:
+            return ""
+        _fail(worker.cell, worker.over, work)
+        return "failed"
+
+
+def _fail(cell: Cell, error: Mapping[str, str], work: Workload) -> None:
+    """Store the record of a cell that could not write its own."""
+    with said(work.store.root):
+        work.store.write(cell, Result({**died(cell), "error": dict(error)}, None))
 
 
 def in_order(cells: Sequence[Cell]) -> list[list[Cell]]:

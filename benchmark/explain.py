@@ -53,8 +53,7 @@ def explanation(
     """
     rng = np.random.default_rng([seed, zlib.crc32(b"explained rows")])
     sample = rng.permutation(len(X))[: options["rows"]]
-    slow = getattr(model, "explains_slowly", False)
-    rows = sample[: options["gradient_rows"]] if slow else sample
+    rows = sample[: options["gradient_rows"]] if model.explains_slowly else sample
     picked = _examples(target, y[sample], proba[sample], options["examples"])
     shown = np.array([sample[example.row] for example in picked], dtype=np.int64)
     found = model.explain(X.iloc[np.concatenate([rows, shown])])

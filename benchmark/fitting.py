@@ -105,7 +105,11 @@ def _opening(cell: Cell, data: Dataset, split: Split, context: Context) -> dict[
 def _carried_out(
     cell: Cell, data: Dataset, *, split: Split, context: Context, material: Material
 ) -> Result:
-    """A finished cell, without what `run_cell` adds to its record."""
+    """A finished cell, without what `run_cell` adds to its record.
+
+    Calibration is learnt on the valid rows, from the model that was not fitted on them, and applied
+    to the refitted one too.
+    """
     context = replace(context, seed=cell.seed, timer=Timer(), memo=Memo())
     if cell.model == CEILING:
         made = _Made(_true_probabilities(cell, data, split), {}, {})
@@ -225,7 +229,8 @@ def _blended(
 ) -> _Made:
     """The mixture of other cells' stored predictions that scores best on valid.
 
-    Its seconds are its own and those of its members: that is what it takes to have it.
+    Its seconds are its own and those of its members, less the time that reading the rows and
+    explanations took: that is what it takes to have it.
     """
     lacking = sorted(set(cell.members) - set(members))
     if lacking:
@@ -251,7 +256,7 @@ def _blended(
     seconds = {name: round(value, 4) for name, value in timer.seconds.items()}
     for record, _ in members.values():
         for phase, value in record["seconds"].items():
-            if phase != "read":
+            if phase not in ("read", "explain"):
                 seconds[phase] = round(seconds.get(phase, 0.0) + value, 4)
     return _Made(found, {"features": 0.0, **seconds}, {"weights": blend.weights})
 

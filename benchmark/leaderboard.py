@@ -54,7 +54,7 @@ class Board:
     - `leak_dividend` with its interval and p at later as-of levels: by how much the value is higher
       than the same model's at the earliest level, on the same rows; `redaction_change` likewise on
       redacted texts: by how much it is higher than on the texts as they are;
-    - how it was fitted: `tuned` (the budget of its study, None without), `refit` on train and valid,
+    - how it was fitted: `tuned` (its study's budget, None without), `refit` on train and valid,
       `calibrate`, and the `members` that a blend mixes;
     - rows, cost, hashes, and `scoring`, the version of the metrics' definitions.
 

@@ -24,6 +24,8 @@ from benchmark.dataset import Dataset, Rows
 from benchmark.executor import EXECUTORS, Silent, Watcher, Workload, in_order
 from benchmark.history import asked
 from benchmark.leaderboard import Board, gains, leaderboard
+from benchmark.limits import Limits
+from benchmark.lock import only_writer, said
 from benchmark.metrics import metric_names
 from benchmark.noise import RATE, stress
 from benchmark.readers import READERS
@@ -31,7 +33,7 @@ from benchmark.receipts import json_bytes
 from benchmark.redact import redacted_dataset
 from benchmark.slices import SLICES, slices_of
 from benchmark.splits import Split, make_splits
-from benchmark.store import AUDIT, PLAN, Store, folder_of, parquet_bytes
+from benchmark.store import AUDIT, Store, folder_of, parquet_bytes
 from benchmark.tasks import class_counts, labelled, narrowed
 from features.columns import Column, KnownAt
 from features.errors import InputError, unknown_name
@@ -154,22 +156,25 @@ def run(
     read_seconds = round(time.perf_counter() - start, 4)
     store = Store(Path(out) if out is not None else default_out(checked))
     work, cells, splits = prepare(checked, rows, store)
-    work = replace(work, read_seconds=read_seconds)
+    limits = Limits(checked.timeout, checked.memory)
+    work = replace(work, read_seconds=read_seconds, limits=limits)
     watch = watcher if watcher is not None else Silent()
     report = _audited(checked, rows, work, splits)
     if strict:
         report.check()
     watch.audited(report)
-    _write_run(checked, rows, work, cells, report=report)
-    watch.planned(len(cells))
-    todo = []
-    for cell in cells:
-        if store.state(folder_of(cell)) in (("failed",) if only_failed else TO_FIT):
-            todo.append(cell)
-        else:
-            watch.finished(cell, "kept")
-    for wave in in_order(todo):
-        execute(wave, work, jobs=jobs, watcher=watch)
+    store.check_ours()
+    with only_writer(store.root):
+        _write_run(checked, rows, work, cells, report=report)
+        watch.planned(len(cells))
+        todo = []
+        for cell in cells:
+            if store.state(folder_of(cell)) in (("failed",) if only_failed else TO_FIT):
+                todo.append(cell)
+            else:
+                watch.finished(cell, "kept")
+        for wave in in_order(todo):
+            execute(wave, work, jobs=jobs, watcher=watch)
     return Run(work.store.root)
 
 
@@ -444,26 +449,9 @@ def _write_run(
             for split in work.splits.values()
         },
     }
-    try:
-        _check_ours(store.root)
+    with said(store.root):
         store.sweep()
         store.write_run(_plan_json(config, rows, work, cells), files)
-    except OSError as error:
-        raise InputError(
-            f"cannot write to {store.root}: {error.strerror}",
-            "a folder one may write to",
-            "set --out",
-        ) from None
-
-
-def _check_ours(folder: Path) -> None:
-    """Raise `InputError` for a folder with files in it that no run made."""
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / PLAN).is_file():
-        raise InputError(
-            f"{folder} holds other files",
-            "a new folder, an empty one, or one of an earlier run",
-            "set --out",
-        )
 
 
 def _plan_json(

@@ -13,7 +13,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,15 +22,17 @@ import pandas as pd
 import psutil
 
 from benchmark.cells import SCHEMA, Cell, Result
+from benchmark.lock import LOCK, OWNER
 from benchmark.receipts import json_bytes, sealed, sha256
 from features.errors import InputError
 
-_ASIDE = re.compile(
-    r"\.([0-9a-f]{16}|([0-9a-f]{64}|slices)\.parquet|(plan|audit)\.json|config\.yaml|rejected\.csv)"
-    r"-(?P<pid>\d+)"
-)
+_ASIDE = re.compile(r"\.([0-9a-f]{16}|[A-Za-z0-9]+\.(json|jsonl|yaml|csv|parquet))-(?P<pid>\d+)")
 PLAN, RECORD, PREDICTIONS = "plan.json", "record.json", "predictions.parquet"
+CONFIG = "config.yaml"
+ENTRY = ("key", "path", "task", "split", "model", "inputs", "as_of", "split_hash")
+"""Texts in an entry of a plan's cells; beside them stands the seed."""
 EXPLANATION, AUDIT = "explanation.json", "audit.json"
+STUDIES = ".studies"
 TEXTS = "texts.parquet"
 """Texts of the data that an explanation quotes: it can be read without them."""
 State = Literal["done", "failed", "missing"]
@@ -51,21 +53,15 @@ class Store:
         final = self.folder(cell)
         aside = final.with_name(f".{final.name}-{os.getpid()}")
         shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
-        record = dict(result.record)
-        if result.predictions is not None:
-            data = parquet_bytes(result.predictions)
-            record["predictions_sha256"] = sha256(data)
-            _write_synced(aside / PREDICTIONS, data)
-        if result.explanation is not None:
-            data = json_bytes(result.explanation)
-            record["explanation_sha256"] = sha256(data)
-            _write_synced(aside / EXPLANATION, data)
-        if result.texts is not None:
-            data = parquet_bytes(result.texts)
-            record["texts_sha256"] = sha256(data)
-            _write_synced(aside / TEXTS, data)
-        _write_synced(aside / RECORD, sealed(record))
+        try:
+            _write_files(aside, result)
+        except OSError:  # a full disk: what is half there takes room
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
+        self.put(aside, final)
+
+    def put(self, aside: Path, final: Path) -> None:
+        """Put a cell's whole folder `aside` in its place, unless it is done there already."""
         if self.state(final) != "done":  # an earlier failure, or damaged
             shutil.rmtree(final, ignore_errors=True)
         try:
@@ -78,12 +74,25 @@ class Store:
         _sync_folder(final.parent)
 
     def journal(self, cell: Cell) -> Path:
-        """Where the tuning study of a cell is kept until the cell is done."""
-        return self.root / ".studies" / f"{cell.key[:16]}.jsonl"
+        """Where the tuning study of a cell is kept until the cell is done; ready to go on with.
+
+        A killed process, or a full disk, may have left half a line, which Optuna would refuse ever
+        after, and Optuna's lock, which it would wait for. The file is cut to its whole lines, an
+        earlier state of the study. No other process may be tuning this cell.
+        """
+        file = self.root / STUDIES / f"{cell.key[:16]}.jsonl"
+        for lock in file.parent.glob(f"{file.name}.lock*"):
+            lock.unlink(missing_ok=True)
+        if file.is_file():
+            data = file.read_bytes()
+            whole = _whole_lines(data)
+            if whole != data:
+                self.write_file(f"{STUDIES}/{file.name}", whole)
+        return file
 
     def forget_journal(self, cell: Cell) -> None:
         """Remove the study of a cell that is done; its trials stand in the record."""
-        file = self.journal(cell)
+        file = self.root / STUDIES / f"{cell.key[:16]}.jsonl"
         if file.is_file():
             file.unlink()
             with contextlib.suppress(OSError):  # others are being tuned
@@ -91,11 +100,30 @@ class Store:
 
     def sweep(self) -> None:
         """Remove what processes that no longer run left half-written, and nothing else."""
-        for places in (".*-*", "splits/.*-*", "*/*/*/.*-*"):
+        for path in self.leftovers():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def leftovers(self) -> list[Path]:
+        """What processes that no longer run left half-written."""
+        found = []
+        for places in (".*-*", "splits/.*-*", f"{STUDIES}/.*-*", "*/*/*/.*-*"):
             for path in self.root.glob(places):
-                found = _ASIDE.fullmatch(path.name)
-                if found and not psutil.pid_exists(int(found["pid"])):
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+                named = _ASIDE.fullmatch(path.name)
+                if named and not psutil.pid_exists(int(named["pid"])):
+                    found.append(path)
+        return found
+
+    def check_ours(self) -> None:
+        """Raise `InputError` for a folder with files in it that no run made."""
+        if not self.root.is_dir() or (self.root / PLAN).is_file():
+            return
+        ours = (LOCK, OWNER, STUDIES)
+        if any(p.name not in ours and not _ASIDE.fullmatch(p.name) for p in self.root.iterdir()):
+            raise InputError(
+                f"{self.root} holds other files",
+                "a new folder, an empty one, or one of an earlier run",
+                "set --out",
+            )
 
     def write_run(self, plan: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
         """Put the run's own files in place; the plan holds the sha256 of the others.
@@ -164,6 +192,7 @@ class Store:
         if plan is None or not {"name", "metrics", "cells"} <= set(plan):
             raise InputError(f"{file} is damaged", "a plan", "run the config again")
         _check_schema(plan, file)
+        _check_entries(plan["cells"], file)
         return plan
 
     def state(self, path: str | Path) -> State:
@@ -180,7 +209,7 @@ def _object(file: Path) -> dict[str, Any] | None:
     """The JSON object in a file, None where there is no file or no such object in it."""
     try:
         found = json.loads(file.read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 
@@ -189,6 +218,28 @@ def _check_schema(found: Mapping[str, Any], file: Path) -> None:
     schema = found.get("schema")
     if not isinstance(schema, int) or schema > SCHEMA:
         raise InputError(f"{file} has schema {schema}", f"at most {SCHEMA}", "update trialmark")
+
+
+def _check_entries(entries: Any, file: Path) -> None:
+    """Raise `InputError` unless each is of a cell, in a folder below the run's own."""
+    for number, entry in enumerate(entries if isinstance(entries, list) else [None]):
+        if not isinstance(entry, dict) or not all(
+            isinstance(entry.get(name), str) for name in ENTRY
+        ):
+            raise InputError(
+                f"{file} is damaged: entry {number} of its cells", "texts " + ", ".join(ENTRY)
+            )
+        for name in ("path", "split_hash"):
+            if not is_below(entry[name]):
+                raise InputError(
+                    f"{file}: {name} {entry[name]!r} leads out of the folder", "a place in it"
+                )
+
+
+def is_below(name: str) -> bool:
+    """Whether a relative path with `/` stays below where it starts, on any system."""
+    parts = name.split("/")
+    return not any(part in ("", ".", "..") or re.search(r"[\\:\0]", part) for part in parts)
 
 
 def folder_of(cell: Cell) -> str:
@@ -207,6 +258,40 @@ def parquet_bytes(frame: pd.DataFrame) -> bytes:
     buffer = io.BytesIO()
     frame.to_parquet(buffer, index=False, compression="zstd")
     return buffer.getvalue()
+
+
+def _write_files(aside: Path, result: Result) -> None:
+    """The files of a cell, each with its sha256 in the record, which comes last."""
+    aside.mkdir(parents=True)
+    record = dict(result.record)
+    for name, entry, data in (
+        (PREDICTIONS, "predictions_sha256", _if(result.predictions, parquet_bytes)),
+        (EXPLANATION, "explanation_sha256", _if(result.explanation, json_bytes)),
+        (TEXTS, "texts_sha256", _if(result.texts, parquet_bytes)),
+    ):
+        if data is not None:
+            record[entry] = sha256(data)
+            _write_synced(aside / name, data)
+    _write_synced(aside / RECORD, sealed(record))
+    _sync_folder(aside)
+
+
+def _if(value: Any, write: Callable[[Any], bytes]) -> bytes | None:
+    return None if value is None else write(value)
+
+
+def _whole_lines(data: bytes) -> bytes:
+    """The lines of JSON up to the first that is none, or has no end."""
+    end = 0
+    for line in data.splitlines(keepends=True):
+        try:
+            json.loads(line)
+        except ValueError:
+            break
+        if not line.endswith(b"\n"):
+            break
+        end += len(line)
+    return data[:end]
 
 
 def _write_synced(path: Path, data: bytes) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeVar
 
@@ -41,7 +41,7 @@ class Target:
 
 
 class Timer:
-    """Seconds of wall time spent by phase; phases must not nest.
+    """Seconds of wall time spent by phase; a phase must not stand inside itself.
 
     The phase `spared` holds what a cache saved: a model adds the seconds that the same work took
     when it was done, so that its cost does not depend on who ran before it.
@@ -62,21 +62,43 @@ class Timer:
 class Memo:
     """What several fits of one cell share: a fitted vocabulary, a table cut into bins.
 
-    It keeps the `most` things used last. A key must hold all that decides the thing, the rows too
-    (`rows_key`).
+    It keeps what was used last, of about `most` bytes in arrays, tables and texts. A key must hold
+    all that decides the thing, the rows too (`rows_key`).
     """
 
-    def __init__(self, most: int = 48) -> None:
+    def __init__(self, most: int = 2 * 2**30) -> None:
         self._most = most
-        self._kept: OrderedDict[Hashable, Any] = OrderedDict()
+        self._kept: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
         """What `make` gave for this key before, or gives now."""
-        found: T = self._kept.pop(key) if key in self._kept else make()
-        self._kept[key] = found  # at the end: used last
-        if len(self._kept) > self._most:
-            self._kept.popitem(last=False)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+        else:
+            thing = make()
+            self._kept[key] = thing, _size(thing)
+            while sum(size for _, size in self._kept.values()) > self._most and len(self._kept) > 1:
+                self._kept.popitem(last=False)
+        found: T = self._kept[key][0]
         return found
+
+
+def _size(thing: Any) -> int:
+    """Bytes of the arrays, tables and texts in a thing, through tuples, lists and dataclasses."""
+    if isinstance(thing, str):
+        return len(thing)
+    if isinstance(thing, pd.DataFrame):
+        return int(thing.memory_usage(index=False).sum())
+    if isinstance(thing, Mapping):
+        return sum(map(_size, thing.values()))
+    if isinstance(thing, list | tuple):
+        return sum(map(_size, thing))
+    parts = [getattr(thing, name, None) for name in ("data", "indices", "indptr")]
+    if all(isinstance(part, np.ndarray) for part in parts):  # a sparse matrix
+        return sum(part.nbytes for part in parts if part is not None)
+    if is_dataclass(thing):
+        return sum(_size(getattr(thing, part.name)) for part in fields(thing))
+    return int(getattr(thing, "nbytes", 0))
 
 
 def rows_key(X: pd.DataFrame) -> str:
@@ -142,6 +164,8 @@ class Model(Protocol):
     libraries: ClassVar[tuple[str, ...]]
     """Distributions whose version changes the predictions; part of a cell's key."""
     is_floor: ClassVar[bool]
+    explains_slowly: ClassVar[bool]
+    """Whether an explained row takes many passes: then fewer rows are explained."""
     notes: dict[str, Any]
 
     def __init__(

@@ -14,7 +14,7 @@ from models import base
 from models.base import Floats, Ints, Target
 
 Score = Callable[[Ints, Floats], float]
-"""Truth and probabilities (n, k) to a number, higher is better; NaN where it's undefined."""
+"""Truth and probabilities (n, k) to a number, higher is better."""
 
 _TIE = 1e-12
 
@@ -79,7 +79,6 @@ def select(
     rounds: int = 50,
     bags: int = 20,
     seed: int = 0,
-    objective: Score | None = None,
 ) -> dict[str, float]:
     """The weight of each model in the blend, by name; they sum to 1 and some are 0.
 
@@ -89,8 +88,9 @@ def select(
     `rounds` rounds; the best state on the way counts. Few valid rows mislead it. So it's done on
     `bags` bootstrap samples of them, and the weights are averaged (the paper's bags are of models,
     which here are too few); and if the blend isn't better on all rows than the best model alone,
-    that one has all the weight. `objective` is minus the log loss by default. Equally good models
-    are taken in the order of their names. Raises `InputError` without models or rows.
+    that one has all the weight. What counts is the log loss (`log_score`): where ranks matter more,
+    calibrate the members. Equally good models are taken in the order of their names. Raises
+    `InputError` without models or rows.
     """
     if not probabilities or not len(y):
         raise InputError(
@@ -100,18 +100,11 @@ def select(
         )
     names = sorted(probabilities)
     stacked = np.stack([probabilities[name] for name in names])
-    if objective is None:
-        objective = log_score(target)
-    alone = _scores(stacked, y, objective)
-    if np.isneginf(alone).all():
-        raise InputError(
-            f"an objective that {len(y)} valid rows leave undefined",
-            "rows of each class among them",
-            "blend on the log loss, or change the split",
-        )
+    worth = log_score(target)
+    alone = _scores(stacked, y, worth)
     weights = np.eye(len(names))[_first_best(alone)]
-    bagged = _bagged(stacked, y, objective, rounds=rounds, bags=bags, seed=seed)
-    if bagged is not None and objective(y, _mean(stacked, bagged)) > alone.max() + _TIE:
+    bagged = _bagged(stacked, y, worth, rounds=rounds, bags=bags, seed=seed)
+    if worth(y, _mean(stacked, bagged)) > alone.max() + _TIE:
         weights = bagged
     return dict(zip(names, weights.tolist(), strict=True))
 
@@ -148,34 +141,29 @@ def _mean(stacked: Floats, weights: Floats) -> Floats:
     return np.asarray(np.tensordot(weights, stacked, axes=1))
 
 
-def _bagged(
-    stacked: Floats, y: Ints, objective: Score, *, rounds: int, bags: int, seed: int
-) -> Floats | None:
-    """Mean weights, (m,), over bootstrap samples of the rows; None if all are undefined."""
+def _bagged(stacked: Floats, y: Ints, worth: Score, *, rounds: int, bags: int, seed: int) -> Floats:
+    """Mean weights, (m,), over bootstrap samples of the rows."""
     random = np.random.default_rng(seed)
     found = []
     for _ in range(bags):
         rows = random.integers(0, len(y), len(y))
-        counts = _greedy(stacked[:, rows], y[rows], objective, rounds)
-        if counts is not None:
-            found.append(counts / counts.sum())
-    return np.mean(found, axis=0) if found else None
+        counts = _greedy(stacked[:, rows], y[rows], worth, rounds)
+        found.append(counts / counts.sum())
+    return np.asarray(np.mean(found, axis=0))
 
 
-def _greedy(stacked: Floats, y: Ints, objective: Score, rounds: int) -> Floats | None:
-    """How often each model (m, n, k) is taken; None where the rows leave the objective undefined.
+def _greedy(stacked: Floats, y: Ints, worth: Score, rounds: int) -> Floats:
+    """How often each model (m, n, k) is taken.
 
     The best state is the earliest of equally good ones, so it's also the smallest.
     """
-    alone = _scores(stacked, y, objective)
-    if np.isneginf(alone).all():
-        return None
-    counts = _sorted_start(stacked, y, alone, objective)
+    alone = _scores(stacked, y, worth)
+    counts = _sorted_start(stacked, y, alone, worth)
     total = np.tensordot(counts, stacked, axes=1)
-    best = objective(y, total / counts.sum())
+    best = worth(y, total / counts.sum())
     found = counts.copy()
     for _ in range(rounds - int(counts.sum())):
-        scores = _scores((total + stacked) / (counts.sum() + 1), y, objective)
+        scores = _scores((total + stacked) / (counts.sum() + 1), y, worth)
         taken = _first_best(scores)
         counts[taken] += 1
         total = total + stacked[taken]
@@ -184,21 +172,19 @@ def _greedy(stacked: Floats, y: Ints, objective: Score, rounds: int) -> Floats |
     return found
 
 
-def _sorted_start(stacked: Floats, y: Ints, alone: Floats, objective: Score) -> Floats:
+def _sorted_start(stacked: Floats, y: Ints, alone: Floats, worth: Score) -> Floats:
     """Counts of 1 for the best models: as many of them as together score best."""
     order = np.argsort(-alone, kind="stable")
     sums = np.cumsum(stacked[order], axis=0)
     sizes = np.arange(1, len(order) + 1)
     means = sums / sizes.reshape(-1, *[1] * (sums.ndim - 1))
     counts = np.zeros(len(order))
-    counts[order[: _first_best(_scores(means, y, objective)) + 1]] = 1
+    counts[order[: _first_best(_scores(means, y, worth)) + 1]] = 1
     return counts
 
 
-def _scores(candidates: Sequence[Floats] | Floats, y: Ints, objective: Score) -> Floats:
-    """(m,), the undefined lowest of all."""
-    scores = np.array([objective(y, one) for one in candidates])
-    return np.where(np.isnan(scores), -np.inf, scores)
+def _scores(candidates: Sequence[Floats] | Floats, y: Ints, worth: Score) -> Floats:
+    return np.array([worth(y, one) for one in candidates])
 
 
 def _first_best(scores: Floats) -> int:

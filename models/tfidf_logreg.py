@@ -91,6 +91,7 @@ class TfidfLogReg:
     inputs: ClassVar[tuple[Inputs, ...]] = ("text", "both", "tabular")
     libraries: ClassVar[tuple[str, ...]] = ("scikit-learn", "scipy", "numpy", "pandas")
     is_floor: ClassVar[bool] = False
+    explains_slowly: ClassVar[bool] = False
 
     def __init__(
         self, params: TfidfLogRegParams, *, columns: Columns, target: Target, context: Context

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -12,7 +11,7 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from features.columns import Columns
-from features.embed import Encoder, embed
+from features.embed import EmbedReport, Encoder, embed, summed
 from features.errors import InputError
 from features.lsa import Lsa, Projection
 from features.tabular import Native
@@ -66,11 +65,11 @@ class TextVectors:
 class Seen:
     """The numbers of some rows, one column for each of `TreeInputs.names`.
 
-    `embedding` is the `EmbedReport` of these rows as JSON values, None where no text was embedded.
+    `embedding` tells of the embedding of these rows, None where no text was embedded.
     """
 
     matrix: pd.DataFrame
-    embedding: Mapping[str, Any] | None
+    embedding: EmbedReport | None
 
 
 @dataclass(frozen=True)
@@ -102,12 +101,12 @@ class TreeInputs:
             parts.append(table.transform(X))
             names += table.names
             fields += table.fields
-        texts, report = list[TextVectors](), None
+        texts, reports = list[TextVectors](), list[EmbedReport]()
         for field, rows in _texts(X, columns, params).items():
             lsa = projection = None
             if params.text != "lsa":
-                vectors, cost = _embedded(rows, params, context)
-                report = summed(report, cost)
+                vectors, report = _embedded(rows, params, context)
+                reports.append(report)
                 if params.embedding_width is not None:
                     projection, vectors = Projection.fit(vectors, params.embedding_width)
                 parts.append(pd.DataFrame(vectors, index=X.index))
@@ -124,39 +123,30 @@ class TreeInputs:
                 "no word in the training texts", "text to learn from", "choose other inputs"
             )
         learnt = cls(params, columns, table, tuple(texts), tuple(names), tuple(fields))
-        return learnt, Seen(_joined(parts), report)
+        return learnt, _seen(parts, reports)
 
     def transform(self, X: pd.DataFrame, *, context: Context) -> Seen:
         """What the trees see of `X`."""
-        parts, report = list[pd.DataFrame](), None
+        parts, reports = list[pd.DataFrame](), list[EmbedReport]()
         if self.table is not None:
             parts.append(self.table.transform(X))
         rows = _texts(X, self.columns, self.params)
         for text in self.texts:
             if self.params.text != "lsa":
-                vectors, cost = _embedded(rows[text.field], self.params, context)
-                report = summed(report, cost)
+                vectors, report = _embedded(rows[text.field], self.params, context)
+                reports.append(report)
                 if text.projection is not None:
                     vectors = text.projection.transform(vectors)
                 parts.append(pd.DataFrame(vectors, index=X.index))
             if text.lsa is not None:
                 vectors = text.lsa.transform(rows[text.field])
                 parts.append(pd.DataFrame(vectors, index=X.index))
-        return Seen(_joined(parts), report)
+        return _seen(parts, reports)
 
 
 def encoder_of(params: TreeInputsParams) -> Encoder:
     """The sentence encoder that the parameters ask for."""
     return Encoder(params.encoder, params.revision, params.max_tokens, long=params.long_text)
-
-
-def summed(
-    before: Mapping[str, Any] | None, now: Mapping[str, Any] | None
-) -> Mapping[str, Any] | None:
-    """Reports of embedding as one: counts and seconds are added up."""
-    if before is None or now is None:
-        return now if before is None else before
-    return {key: value if key == "encoder" else before[key] + value for key, value in now.items()}
 
 
 def _texts(X: pd.DataFrame, columns: Columns, params: TreeInputsParams) -> dict[str, list[str]]:
@@ -173,7 +163,7 @@ def _texts(X: pd.DataFrame, columns: Columns, params: TreeInputsParams) -> dict[
 
 def _embedded(
     texts: list[str], params: TreeInputsParams, context: Context
-) -> tuple[npt.NDArray[Any], dict[str, Any]]:
+) -> tuple[npt.NDArray[Any], EmbedReport]:
     """The vectors of `texts` and the report; seconds that the cache saved count as spared."""
     vectors, report = embed(
         texts,
@@ -183,7 +173,7 @@ def _embedded(
         threads=context.threads,
     )
     context.timer.seconds["spared"] += report.seconds_cold - report.seconds
-    return vectors, dataclasses.asdict(report)
+    return vectors, report
 
 
 def _analysed(
@@ -196,7 +186,8 @@ def _analysed(
         return None
 
 
-def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
+def _seen(parts: Sequence[pd.DataFrame], reports: Sequence[EmbedReport]) -> Seen:
     """All parts side by side, their columns numbered, as LightGBM refuses some names."""
     joined = pd.concat(parts, axis=1)
-    return joined.set_axis([f"f{number}" for number in range(joined.shape[1])], axis=1)
+    matrix = joined.set_axis([f"f{number}" for number in range(joined.shape[1])], axis=1)
+    return Seen(matrix, summed(reports) if reports else None)

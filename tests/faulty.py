@@ -23,6 +23,7 @@ class Faulty:
     inputs = ("none",)
     libraries = ()
     is_floor = False
+    explains_slowly = False
 
     def __init__(self, params: Params, *, columns: Any, target: Any, context: Any) -> None:
         self.params, self.k, self.notes = params, len(target.classes), {}

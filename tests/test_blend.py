@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score
 
 from features.errors import InputError
 from models.base import Floats, Ints, Target
@@ -106,19 +105,6 @@ def test_the_seed_decides_the_weights() -> None:
     assert first == again != other
 
 
-def test_any_score_may_be_the_objective() -> None:
-    def rare(y: Ints, proba: Floats) -> float:
-        return float(average_precision_score(y, proba[:, 1])) if y.any() else np.nan
-
-    # By average precision `sharp` is perfect; by log loss it's the worst, as it says .5 and less.
-    y = np.array([1, 0, 0, 0, 0, 0, 0, 0])
-    sharp = two(0.1, *[0.09] * 7)
-    soft = two(0.2, 0.21, *[0.05] * 6)
-    members = {"sharp": sharp, "soft": soft}
-    assert select(members, y, target=BINARY, objective=rare) == {"sharp": 1, "soft": 0}
-    assert select(members, y, target=BINARY)["soft"] > 0.5
-
-
 def test_several_labels_are_scored_together() -> None:
     y = np.array([[1, 0], [0, 1]] * 10)
     right = np.where(y == 1, 0.7, 0.3)
@@ -143,12 +129,6 @@ def test_a_mixture_is_the_weighted_mean() -> None:
 def test_a_blend_of_nothing_is_an_error(members: dict[str, Floats], y: Ints) -> None:
     with pytest.raises(InputError, match=r"a blend of \d models on \d valid rows; expected at"):
         select(members, y, target=BINARY)
-
-
-def test_an_objective_without_a_value_is_an_error() -> None:
-    members = {"a": two(0.2, 0.6)}
-    with pytest.raises(InputError, match="2 valid rows leave undefined"):
-        select(members, np.array([0, 0]), target=BINARY, objective=lambda y, p: np.nan)
 
 
 def test_a_blend_learns_its_weights_on_valid_and_mixes_other_rows() -> None:

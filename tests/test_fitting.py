@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,14 @@ import pytest
 from tunable import Tunable
 
 import benchmark
+from benchmark.cells import ModelChoice, make_cell
+from benchmark.dataset import Dataset
+from benchmark.fitting import run_cell
+from benchmark.splits import SplitOptions, make_split
+from features.columns import Column
 from features.errors import InputError
-from models import MODELS
+from models import MODELS, check_params
+from models.base import Context, Target
 
 KEY = ["task", "split", "seed", "model", "inputs", "part", "id"]
 
@@ -89,6 +96,45 @@ def test_parameters_in_the_config_are_not_searched(tmp_path: Path) -> None:
     assert {x for x, _ in Tunable.fitted} == {0.3}
 
 
+def test_an_unknown_objective_is_refused_before_anything_is_fitted(tmp_path: Path) -> None:
+    config = table(tmp_path, "tunable", tune={"trials": 3, "objective": "roc_acu"})
+    with pytest.raises(InputError, match=r"roc_acu.*did you mean 'roc_auc'"):
+        benchmark.run(config, out=tmp_path / "run")
+    assert Tunable.fitted == []
+
+
+@pytest.mark.parametrize("model", ["lightgbm", "tfidf-logreg"])
+def test_test_rows_reach_neither_tuning_nor_calibration_nor_the_valid_predictions(
+    model: str,
+) -> None:
+    """Their cells are garbled and their outcomes turned over."""
+    rng = np.random.default_rng(0)
+    y = np.arange(160) % 2
+    X = pd.DataFrame({"a": y + rng.normal(size=160)}, index=[f"T{i:03}" for i in range(160)])
+    target = Target("binary", ("stopped", "completed"))
+    data = Dataset("made-up", target, X, y, (Column("a", "numeric"),))
+    parts = make_split(data, SplitOptions(name="stratified"), 0)
+    tests = X.index.isin(parts.test)
+    garbled = replace(data, X=X.where(~tests[:, None], 1e6), y=np.where(tests, 1 - y, y))
+    params = check_params(model, {}).model_dump()
+    budget = {"trials": 3, "seconds": 60.0, "objective": None, "folds": 3}
+    choice = ModelChoice(
+        model, model, "tabular", params, tune=budget, refit=True, calibrate="isotonic"
+    )
+
+    def fitted(data: Dataset) -> tuple[Any, ...]:
+        cell = make_cell(
+            data, parts, seed=0, as_of="registration", choice=choice, context=Context()
+        )
+        result = run_cell(cell, data, split=parts, context=Context())
+        assert result.predictions is not None
+        valid = result.predictions[result.predictions["part"] == "valid"].to_numpy().tolist()
+        trials = [(one["params"], one["scores"]) for one in result.record["tuning"]["trials"]]
+        return trials, result.record["tuning"]["chosen"], result.record["notes"], valid
+
+    assert fitted(garbled) == fitted(data)
+
+
 def test_a_model_without_anything_to_search_is_not_tuned(tmp_path: Path) -> None:
     run = benchmark.run(table(tmp_path, "prior", tune=True), out=tmp_path / "run")
     assert record(run, "prior")["cell"]["tune"] is None
@@ -127,6 +173,14 @@ def test_a_blend_mixes_the_stored_predictions_of_the_models_that_learn(tmp_path:
     pd.testing.assert_series_equal(rows["blend"]["test"], mixed, check_names=False)
     seconds = [record(run, model)["seconds"]["fit"] for model in ("blend", "tunable", "skilled")]
     assert seconds[0] >= seconds[1] + seconds[2]  # what it takes to have it
+
+
+def test_a_blend_costs_what_its_members_took_without_their_explanations(tmp_path: Path) -> None:
+    pair = [{"name": "lightgbm", "label": n, "params": {"n_estimators": 3}} for n in ("a", "b")]
+    config = table(tmp_path, *pair, "blend", explain=True)
+    run = benchmark.run(config, out=tmp_path / "run")
+    assert record(run, "a")["seconds"]["explain"] > 0
+    assert "explain" not in record(run, "blend")["seconds"]
 
 
 def test_a_blend_mixes_the_members_it_names(tmp_path: Path) -> None:

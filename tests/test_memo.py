@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
 from models.base import Context, Memo, rows_key
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """A thing with an array in it."""
+
+    values: Any
+
 
 ROWS = pd.DataFrame({"text": ["one", "two"], "age": [1.0, 2.0]}, index=["a", "b"])
 
@@ -26,14 +38,37 @@ def test_rows_are_known_by_their_ids_and_all_they_hold() -> None:
 
 
 def test_a_thing_is_made_once_and_the_least_used_is_let_go() -> None:
-    memo, made = Memo(most=2), list[str]()
+    memo, made = Memo(most=20), list[str]()
 
     def get(name: str) -> str:
-        return memo.once(name, lambda: made.append(name) or name)
+        return memo.once(name, lambda: made.append(name) or name * 8)  # 8 bytes
 
     for name in ("x", "y", "x", "z", "x", "y"):
-        assert get(name) == name
+        assert get(name) == name * 8
     assert made == ["x", "y", "z", "y"]  # z took the place of y, as x was used after it
+
+
+@pytest.mark.parametrize(
+    "thing",
+    [
+        np.zeros(1000),
+        sparse.csr_matrix(np.eye(500)),  # 4,000 of data, 2,000 of indices, 2,004 of row ends
+        pd.DataFrame({"a": np.zeros(1000)}),
+        ["x" * 4000, "y" * 4000],
+        {"a": (np.zeros(500), Vectors(np.zeros(500)))},
+    ],
+)
+def test_things_count_by_what_they_hold(thing: Any) -> None:
+    memo = Memo(most=8010)
+    memo.once("small", lambda: "x" * 20)
+    memo.once("large", lambda: thing)
+    again = []
+    memo.once("small", lambda: again.append(1))
+    assert again  # 8,000 bytes and 20 were too many
+
+
+def test_what_is_larger_than_all_room_is_still_given() -> None:
+    assert Memo(most=3).once("long", lambda: "abcdef") == "abcdef"
 
 
 def test_what_a_memo_spares_is_counted_at_its_first_cost() -> None:

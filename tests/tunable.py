@@ -25,6 +25,7 @@ class Tunable:
     inputs = ("tabular",)
     libraries = ()
     is_floor = False
+    explains_slowly = False
     fitted: ClassVar[list[tuple[float, int]]] = []
     """Of every fit: x and the number of rows."""
     cut_off: ClassVar[list[int]] = []

@@ -8,17 +8,22 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from benchmark.leaderboard import Board, check_comparable
+from benchmark.render.csv_table import csv_table
 from benchmark.render.differences import across_table, difference_tables, stress_tables
+from benchmark.render.latex import latex
 from benchmark.render.layout import Sheet, board_tables, records
 from benchmark.render.markdown import markdown
+from benchmark.render.paper import LAYOUTS, lay_out, split_tables
 from benchmark.render.terminal import terminal
 from features.errors import unknown_name
 
 __all__ = [
     "FORMATS",
+    "LAYOUTS",
     "across_table",
     "difference_tables",
     "frame_json",
+    "lay_out",
     "render",
     "stress_tables",
     "write",
@@ -44,11 +49,17 @@ def frame_json(frame: pd.DataFrame) -> str:
     return json.dumps(records(frame), indent=1, allow_nan=False)
 
 
-WRITERS: dict[str, Callable[[Sequence[Sheet]], str]] = {"terminal": terminal, "markdown": markdown}
+WRITERS: dict[str, Callable[[Sequence[Sheet]], str]] = {
+    "terminal": terminal,
+    "markdown": markdown,
+    "latex": latex,
+    "csv": csv_table,
+}
 
 FORMATS: dict[str, Callable[[Board], str]] = {
     "terminal": lambda board: terminal(board_tables(board)),
     "markdown": lambda board: markdown(board_tables(board)),
+    "latex": lambda board: latex(split_tables(board)),
     "csv": _csv,
     "json": _json,
 }

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark.explanations import Page
 from benchmark.render.layout import Sheet
 from benchmark.render.terminal import terminal
 from features.errors import unknown_name
+
+if TYPE_CHECKING:
+    import jinja2
 
 SHOWN = 15
 """Features of a class that are printed; the rest is in the JSON."""
@@ -65,6 +68,34 @@ def pieces(example: Mapping[str, Any], field: str, what: str = "spans") -> list[
         found.append(Piece(text[start:end], weight, abs(weight) / most if most else 0.0))
         at = end
     return [*found, Piece(text[at:], 0.0, 0.0)]
+
+
+def excerpt(found: Sequence[Piece], most: int | None) -> list[Piece]:
+    """The run of whole pieces, about `most` characters long, that weighs most; all for None.
+
+    What is left out at either end is an ellipsis. A long piece without weight is cut itself.
+    """
+    if most is None or sum(len(piece.text) for piece in found) <= most:
+        return list(found)
+    short = [piece for whole in found for piece in _halves(whole, most // 4)]
+    best, weight, left, inside, size = (0, 1), -1.0, 0, 0.0, 0
+    for right, piece in enumerate(short):
+        inside, size = inside + piece.strength, size + len(piece.text)
+        while size > most and left < right:
+            inside, size = inside - short[left].strength, size - len(short[left].text)
+            left += 1
+        if inside > weight:
+            best, weight = (left, right + 1), inside
+    dots = Piece("\N{HORIZONTAL ELLIPSIS}", 0.0, 0.0)
+    before = [dots] if best[0] > 0 else []
+    return [*before, *short[slice(*best)], *([dots] if best[1] < len(short) else [])]
+
+
+def _halves(piece: Piece, most: int) -> list[Piece]:
+    """A piece without weight in parts of at most `most` characters, any other as it is."""
+    if piece.weight or len(piece.text) <= most:
+        return [piece]
+    return [Piece(piece.text[at : at + most], 0.0, 0.0) for at in range(0, len(piece.text), most)]
 
 
 def waterfall(example: Mapping[str, Any]) -> list[Step]:
@@ -214,35 +245,43 @@ def _json(pages: Sequence[Page]) -> str:
 
 
 def _html(pages: Sequence[Page]) -> str:
+    return environment().get_template("explanation.html.jinja").render(pages=pages)
+
+
+def environment(*packages: str) -> jinja2.Environment:
+    """Jinja2 with the templates of these packages and of this one, and what they call.
+
+    It escapes all that is put in.
+    """
     import jinja2
 
-    # the loader finds the template inside an installed package, zipped or not
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("benchmark.render", "."),
+    # the loaders find the templates inside an installed package, zipped or not
+    places = [jinja2.PackageLoader(name, ".") for name in (*packages, "benchmark.render")]
+    found = jinja2.Environment(
+        loader=jinja2.ChoiceLoader(places),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "signed": signed, "percent": "{:.1%}".format}
-    environment.globals |= {
+    found.filters |= {"number": number, "signed": signed, "percent": "{:.1%}".format}
+    found.globals |= {
         "heading": heading,
         "name_of": name_of,
         "how": how,
         "label": _label,
         "pieces": pieces,
+        "cut": excerpt,
         "bars": _bars,
         "mean": _mean,
         "rho": _rho,
+        "shown": SHOWN,
+        "meaning": MEANING,
+        "share": SHARE,
+        "attention": ATTENTION,
+        "no_texts": NO_TEXTS,
     }
-    return environment.get_template("explanation.html.jinja").render(
-        pages=pages,
-        shown=SHOWN,
-        meaning=MEANING,
-        share=SHARE,
-        attention=ATTENTION,
-        no_texts=NO_TEXTS,
-    )
+    return found
 
 
 def _bars(example: Mapping[str, Any]) -> list[tuple[Step, float, float]]:

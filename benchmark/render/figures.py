@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import textwrap
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmark.drawing import plain, save
 from benchmark.explanations import Page
 from benchmark.render.explanation import NO_TEXTS, Piece, heading, name_of, pieces, waterfall
 from benchmark.store import slug
@@ -30,9 +30,7 @@ def write_figures(pages: Sequence[Page], folder: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         for name, figure in _figures(pages):
             written.append(folder / f"{name}.png")
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message="Glyph")  # shown as boxes
-                figure.savefig(written[-1], dpi=150)
+            save(figure, written[-1])
     except OSError as error:
         raise InputError(f"cannot write {folder}: {error.strerror}", "a writable folder") from None
     return written
@@ -60,7 +58,7 @@ def fields(one: Mapping[str, Any], title: str) -> Figure:
         xerr=spread if any(spread) else None,
         color=PLAIN,
     )
-    axes.set_yticks(range(len(rows)), [_plain(field) for field, _, _ in rows])
+    axes.set_yticks(range(len(rows)), [plain(field) for field, _, _ in rows])
     axes.set_xlabel("% of the attribution")
     return figure
 
@@ -85,7 +83,7 @@ def example(row: Mapping[str, Any], title: str) -> Figure:
         at = max(step.start, step.end)
         bars.annotate(label, (at, place), (4, 0), textcoords="offset points", va="center", size=8)
     names = [s.label if s.value is None else f"{s.label} = {s.value}" for s in steps[::-1]]
-    bars.set_yticks(range(len(steps)), [_plain(textwrap.shorten(n, 45)) for n in names])
+    bars.set_yticks(range(len(steps)), [plain(textwrap.shorten(n, 45)) for n in names])
     bars.margins(x=0.1)
     bars.set_xlabel("log-odds")
     if lines:
@@ -101,7 +99,7 @@ def _drawing(heights: Sequence[float], title: str) -> tuple[Figure, Sequence[Axe
 
     figure = Figure(figsize=(8.4, sum(heights) + 1.2), layout="constrained")
     found = figure.subplots(len(heights), height_ratios=heights, squeeze=False)
-    figure.suptitle(_plain(title), fontsize=10)
+    figure.suptitle(plain(title), fontsize=10)
     for axes in found[:, 0]:
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=8)
@@ -163,14 +161,9 @@ def _write(axes: Axes, lines: Sequence[Sequence[Piece]]) -> None:
             for offset, letter in enumerate(piece.text):  # each in its place, whatever the font
                 if not letter.isspace():
                     x, y = at + offset + 0.5, place + 0.5
-                    axes.text(x, y, _plain(letter), size=7.5, family="monospace",
+                    axes.text(x, y, plain(letter), size=7.5, family="monospace",
                               ha="center", va="center")  # fmt: skip
             at += width
-
-
-def _plain(text: str) -> str:
-    """Text that matplotlib does not read as a formula."""
-    return text.replace("$", r"\$")
 
 
 def _mean(values: Sequence[float]) -> float:

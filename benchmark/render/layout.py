@@ -99,20 +99,20 @@ def _sheet(group: Mapping[str, Any], rows: pd.DataFrame, metrics: Sequence[str])
     header = ("rank", "tie", "model", "inputs", f"{titles[0]} [95 %]", *titles[1:], *costs)
     cells: list[tuple[str, ...]] = []
     styles: list[Style] = []
-    for row in _ordered(lead):
+    for row in ordered(lead):
         others = [values[name].loc[(row["model"], row["inputs"])]["value"] for name in metrics[1:]]
         cells.append(
             (
                 "" if row["rank"] is None else str(row["rank"]),
-                "" if row["tie_group"] is None else _letter(row["tie_group"]),
-                _model(row),
+                "" if row["tie_group"] is None else letter(row["tie_group"]),
+                model_name(row),
                 row["inputs"],
                 f"{number(row['value'])} [{number(row['low'])}, {number(row['high'])}]",
                 *(number(value) for value in others),
                 *(amount(row[name]) for name in costs.values()),
             )
         )
-        styles.append(_style(row))
+        styles.append(row_style(row))
     return Sheet(
         title=_title(group, lead),
         header=header,
@@ -195,12 +195,12 @@ def _level(as_of: str) -> int:
 
 def _column(metric: str, rows: pd.DataFrame) -> str:
     """`metric_title`; the negative class is called stopped only where the other is completed."""
-    if metric == STOPPED and not _has_stopped(rows):
+    if metric == STOPPED and not has_stopped(rows):
         return "AP negative"
     return metric_title(metric)
 
 
-def _has_stopped(rows: pd.DataFrame) -> bool:
+def has_stopped(rows: pd.DataFrame) -> bool:
     """Whether completed trials stand against stopped ones (several classes: only then)."""
     binary = rows[rows["kind"] == "binary"]
     return bool((binary["positive"].str.casefold() == "completed").all())
@@ -214,9 +214,9 @@ def _label_sheets(group: Mapping[str, Any], rows: pd.DataFrame, ranking: str) ->
     names = _label_metrics(rows["metric"].unique(), ranking)
     if not names:
         return []
-    order = _ordered(rows[rows["metric"] == ranking])
+    order = ordered(rows[rows["metric"] == ranking])
     models = [(row["model"], row["inputs"]) for row in order]
-    heads = ["\n".join([*_model(row).split(" "), row["inputs"]]) for row in order]
+    heads = ["\n".join([*model_name(row).split(" "), row["inputs"]]) for row in order]
     by_label = [rows[rows["metric"] == name].set_index(["model", "inputs"]) for name in names]
     what = metric_title(names[0]).replace(f"[{label_of(names[0])}]", "")
     pieces = _pages([max(map(len, head.split("\n"))) for head in heads])
@@ -264,7 +264,7 @@ def _pages(widths: Sequence[int]) -> list[list[int]]:
     return pages
 
 
-def _ordered(lead: pd.DataFrame) -> list[dict[str, Any]]:
+def ordered(lead: pd.DataFrame) -> list[dict[str, Any]]:
     """The ceiling first, then by rank, what has none last."""
     rows = records(lead)
     return sorted(rows, key=lambda row: (not row["is_ceiling"], row["rank"] is None, row["rank"]))
@@ -276,7 +276,7 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(key): value for key, value in row.items()} for row in plain.to_dict("records")]
 
 
-def _model(row: Mapping[str, Any]) -> str:
+def model_name(row: Mapping[str, Any]) -> str:
     name = row["model"] if row["checkpoint"] is None else f"{row['model']} ({row['checkpoint']})"
     if row["is_floor"]:
         return f"{name} (floor)"
@@ -285,7 +285,7 @@ def _model(row: Mapping[str, Any]) -> str:
     return str(name)
 
 
-def _style(row: Mapping[str, Any]) -> Style:
+def row_style(row: Mapping[str, Any]) -> Style:
     if row["is_ceiling"]:
         return "ceiling"
     if row["rank"] is None:
@@ -343,23 +343,23 @@ def fit_notes(rows: pd.DataFrame) -> list[str]:
     notes = []
     if models["tuned"].notna().any():
         parts = [
-            f"tuned ({budget}): {names(models, models['tuned'] == budget)}"
+            f"tuned ({budget}): {_names(models, models['tuned'] == budget)}"
             for budget in models["tuned"].dropna().unique()
         ]
-        rest = names(models, models["tuned"].isna())
+        rest = _names(models, models["tuned"].isna())
         notes.append("; ".join([*parts, *([f"not tuned: {rest}"] if rest else [])]) + ".")
     if models["refit"].any():
-        again = names(models, models["refit"])
+        again = _names(models, models["refit"])
         notes.append(f"fitted again on train and valid, before test is predicted: {again}.")
     for method in models["calibrate"].dropna().unique():
-        mended = names(models, models["calibrate"] == method)
+        mended = _names(models, models["calibrate"] == method)
         notes.append(f"calibrated on valid ({method.capitalize()}): {mended}.")
     mixed = rows[rows["members"].notna()].drop_duplicates("model")
     notes += [f"{row['model']}: mixes {row['members']}." for row in records(mixed)]
     return notes
 
 
-def names(rows: pd.DataFrame, chosen: pd.Series) -> str:
+def _names(rows: pd.DataFrame, chosen: pd.Series) -> str:
     """The models of the chosen rows: a label where all of its inputs are chosen, else with them."""
     found: dict[str, None] = {}
     for label, of_label in rows.groupby("model", sort=False):
@@ -415,7 +415,7 @@ def _metric_notes(board: Board) -> list[str]:
         stopped = rows[rows["metric"] == STOPPED]
         aps.append(
             "AP stopped: of the trials that stopped"
-            if _has_stopped(stopped)
+            if has_stopped(stopped)
             else "AP negative: of the class that is not the positive one"
         )
     if aps:
@@ -451,7 +451,7 @@ def amount(value: float | None) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
-def _letter(group: int) -> str:
+def letter(group: int) -> str:
     """1 -> a, 26 -> z, 27 -> aa."""
     letters = ""
     while group:

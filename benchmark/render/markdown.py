@@ -18,10 +18,13 @@ def markdown(sheets: Sequence[Sheet]) -> str:
 def _table(sheet: Sheet) -> str:
     rule = ("---:" if right else "---" for right in sheet.numeric)
     lines = [_line(escape(name.replace("\n", " ")) for name in sheet.header), _line(rule)]
-    for row, style in zip(sheet.rows, sheet.styles, strict=True):
-        mark = _MARKS[style]
-        lines.append(_line(f"{mark}{escape(cell)}{mark}" if cell else "" for cell in row))
-    notes = "".join(f"\n{escape(note)}\n" for note in sheet.notes)
+    for line, (row, style) in enumerate(zip(sheet.rows, sheet.styles, strict=True)):
+        marks = (
+            "**" if (line, place) in sheet.bold else _MARKS[style] for place in range(len(row))
+        )
+        cells = zip(marks, row, strict=True)
+        lines.append(_line(f"{mark}{escape(cell)}{mark}" if cell else "" for mark, cell in cells))
+    notes = "".join(f"\n{escape(note)}\n" for note in (*sheet.about, *sheet.notes))
     return f"**{escape(sheet.title)}**\n\n" + "\n".join(lines) + (f"\n{notes}".rstrip())
 
 

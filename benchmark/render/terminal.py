@@ -30,7 +30,7 @@ def terminal(sheets: Sequence[Sheet]) -> str:
     for sheet in sheets:
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
         for name, right in zip(sheet.header, sheet.numeric, strict=True):
-            header = Text(re.sub(r"(?<=AP) (?=\w)| (?=\[)|(?=@)", "\n", name))
+            header = Text(re.sub(r"(?<=AP) (?=\w)| (?=\[)|(?<!\n)(?=@)", "\n", name))
             # a cut name would be a wrong name; numbers must stay on one line
             table.add_column(
                 header,
@@ -38,12 +38,25 @@ def terminal(sheets: Sequence[Sheet]) -> str:
                 no_wrap=right or name == "label",
                 overflow="fold",
             )
-        for row, style in zip(sheet.rows, sheet.styles, strict=True):
-            table.add_row(*(Text(cell) for cell in row), style=_STYLES[style])
+        shown = _stacked if _width(sheet) > width else str
+        for line, (row, style) in enumerate(zip(sheet.rows, sheet.styles, strict=True)):
+            bold = ("bold" if (line, place) in sheet.bold else "" for place in range(len(row)))
+            table.add_row(*map(Text, map(shown, row), bold), style=_STYLES[style])
         console.print(Text(sheet.title, style="bold"))
         console.print(table)
-        for note in sheet.notes:
+        for note in (*sheet.about, *sheet.notes):
             console.print(Text(note, style="dim"))
     written = console.file
     assert isinstance(written, io.StringIO)
     return written.getvalue().rstrip("\n")
+
+
+def _width(sheet: Sheet) -> int:
+    """Characters that the table takes with whole names and numbers."""
+    columns = zip(*sheet.rows, strict=True)
+    return sum(max(map(len, column)) + 2 for column in columns)
+
+
+def _stacked(cell: str) -> str:
+    """An interval below its value."""
+    return cell.replace(" [", "\n[")
