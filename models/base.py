@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeVa
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import psutil
 from pydantic import BaseModel, ConfigDict
 
 from features.columns import Columns, Inputs
@@ -62,12 +63,13 @@ class Timer:
 class Memo:
     """What several fits of one cell share: a fitted vocabulary, a table cut into bins.
 
-    It keeps what was used last, of about `most` bytes in arrays, tables and texts. A key must hold
-    all that decides the thing, the rows too (`rows_key`).
+    It keeps what was used last, of about `most` bytes in arrays, tables and texts (None: a quarter
+    of the memory that is free now). A key must hold all that decides the thing, the rows too
+    (`rows_key`).
     """
 
-    def __init__(self, most: int = 2 * 2**30) -> None:
-        self._most = most
+    def __init__(self, most: int | None = None) -> None:
+        self._most = psutil.virtual_memory().available // 4 if most is None else most
         self._kept: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
