@@ -135,8 +135,8 @@ def status(folder: Folder) -> None:
 def leaderboard(
     folder: Folder,
     format: Annotated[
-        Literal["terminal", "markdown", "latex", "csv", "json"],
-        typer.Option(help="How to write it."),
+        Literal["terminal", "markdown", "latex", "html", "csv", "json"],
+        typer.Option(help="How to write it; html is a report with charts."),
     ] = "terminal",
     layout: Annotated[
         Literal["splits", "metrics", "ablation"] | None,
@@ -150,13 +150,18 @@ def leaderboard(
 ) -> None:
     """Print the leaderboard of a results folder, finished or not."""
     from benchmark.matrix import read
+    from benchmark.store import Store
 
+    if layout is None and format == "html":
+        from benchmark.report import report
+
+        emit(report(Store(folder), metric), output)
+        return
     if layout is None:
         _show(read(folder).board(metric), format, output)
         return
     from benchmark.render import lay_out, write
     from benchmark.render.paper import check_format
-    from benchmark.store import Store
 
     check_format(layout, format)
     emit(write(lay_out(Store(folder), layout, metric), format), output)

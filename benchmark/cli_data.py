@@ -88,7 +88,8 @@ def emit(text: str, output: Path | None) -> None:
         return
     from rich.text import Text
 
-    plain = Text.from_ansi(text).plain  # no colour codes in a file
+    # no colour codes in a file; a text without any stays as it is, byte for byte
+    plain = Text.from_ansi(text).plain if "\x1b" in text else text
     try:
         output.write_text(plain + "\n", encoding="utf-8")
     except OSError as error:

@@ -73,5 +73,5 @@ def doctor(
         typer.echo(f"{check.state:<8} {check.name:<15} {check.found}")
         if check.change:
             typer.echo(f"{'':<24} -> {check.change}")
-    typer.echo(f"{problems} problems" if problems else "ready")
+    typer.echo(f"problems: {problems}" if problems else "ready")
     raise typer.Exit(1 if problems else 0)

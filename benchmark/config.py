@@ -165,6 +165,8 @@ class Source:
             line = "" if mark is None else f":{mark.line + 1}"
             problem = getattr(error, "problem", None) or str(error)
             raise InputError(f"{name}{line}: not YAML: {problem}") from None
+        except (ValueError, RecursionError) as error:  # a date that is none, lists without end
+            raise InputError(f"{name}: {error}", "values that YAML can hold") from None
 
     def place(self, loc: Loc) -> str:
         """`file:line: a.b.c` for the deepest part of `loc` that the text holds."""
@@ -246,10 +248,13 @@ def _from_file(path: Path) -> Source:
 
 
 def _copied(value: Any) -> Any:
-    """A copy that shares nothing. Raises `InputError` if YAML aliases make it huge."""
-    if _size(value, _LARGEST) >= _LARGEST:
-        raise InputError(f"a config of {_LARGEST:,} values or more", "fewer", "use fewer aliases")
-    return copy.deepcopy(_plain(value))
+    """A copy that shares nothing. Raises `InputError` if YAML aliases make it huge or endless."""
+    try:
+        if _size(value, _LARGEST) < _LARGEST:
+            return copy.deepcopy(_plain(value))
+    except RecursionError:
+        raise InputError("a config nested without end", "sections of sections") from None
+    raise InputError(f"a config of {_LARGEST:,} values or more", "fewer", "use fewer aliases")
 
 
 def _plain(value: Any) -> Any:
@@ -279,7 +284,7 @@ def _set(data: dict[str, Any], override: str) -> None:
         raise InputError(f"--set {override}", "a.b=value", "put = between the key and its value")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise InputError(f"--set {override}", "a value in YAML", "quote it") from None
     *parents, last = path.split(".")
     here: Any = data

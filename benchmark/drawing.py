@@ -21,7 +21,7 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 """Okabe & Ito (2008) without yellow, which white paper swallows."""
 _LINES: tuple[Any, ...] = ("-", "--", "-.", (0, (1, 1.2)))
 _MARKERS = "osD^vPX*<>"
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.labelsize": 8,

@@ -101,7 +101,7 @@ def _page(
             one["examples"] = [_with_texts(e, texts) for e in found[0][1]["examples"]]
             seeds = [entry["seed"] for entry, _ in found]
             models.append({"model": label, "inputs": inputs, "seeds": seeds, **one})
-    known_at = plan["datasets"][group["task"]]["columns"]
+    known_at = plan.get("datasets", {}).get(group["task"], {}).get("columns", {})
     return {
         **group,
         "models": models,

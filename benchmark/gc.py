@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.lock import only_writer, said
-from benchmark.store import EXPLANATION, PREDICTIONS, RECORD, STUDIES, TEXTS, Store, is_below
+from benchmark.store import (
+    EXPLANATION,
+    PREDICTIONS,
+    RECORD,
+    STUDIES,
+    TEXTS,
+    Store,
+    study_of,
+)
 
 _OF_A_CELL = {RECORD, PREDICTIONS, EXPLANATION, TEXTS}
 _HEX = "[0-9a-f]"
@@ -29,7 +37,7 @@ def garbage(store: Store) -> list[Garbage]:
     A cell that a planned blend mixes stays. Only what a run writes is ever named, whatever else is
     in the folder. Raises `InputError` where the folder holds no run.
     """
-    planned = {entry["path"]: entry["key"] for entry in store.plan()["cells"]}
+    planned = [entry["path"] for entry in store.plan()["cells"]]
     needed = _needed(store, planned)
     found = [*_cells(store, needed), *_splits(store, needed), *_studies(store, planned)]
     halves = [(path, "left half-written by a process that ended") for path in store.leftovers()]
@@ -51,14 +59,14 @@ def collect(store: Store) -> list[Garbage]:
     return found
 
 
-def _needed(store: Store, planned: dict[str, str]) -> set[str]:
+def _needed(store: Store, planned: Iterable[str]) -> set[str]:
     """Folders of the planned cells and of those that they mix."""
     needed, waiting = set[str](), list(planned)
     while waiting:
         path = waiting.pop()
         if path not in needed:
             needed.add(path)
-            record = store.record(path) if is_below(path) else None
+            record = store.record(path)
             members = (record or {}).get("cell", {}).get("members")
             waiting += [str(p) for p in members.values()] if isinstance(members, dict) else []
     return needed
@@ -82,8 +90,8 @@ def _splits(store: Store, needed: set[str]) -> Iterator[tuple[Path, str]]:
             yield path, "a split of no planned cell"
 
 
-def _studies(store: Store, planned: dict[str, str]) -> Iterator[tuple[Path, str]]:
-    going_on = {key[:16] for path, key in planned.items() if store.state(path) != "done"}
+def _studies(store: Store, planned: Iterable[str]) -> Iterator[tuple[Path, str]]:
+    going_on = {study_of(path) for path in planned if store.state(path) != "done"}
     for path in sorted(store.root.glob(f"{STUDIES}/{_HEX * 16}.jsonl*")):
         if path.name[:16] not in going_on:
             yield path, "a study of a cell that is done or not in the plan"

@@ -30,13 +30,21 @@ from features.errors import InputError
 from models.base import Target
 
 GROUP = ("task", "split", "as_of")
+TWIN = "-twin"
+"""What the name of a split's random twin ends with."""
 
 _PLACE = ("rank", "rank_low", "rank_high", "tie_group")
 GAINS = {
     "leak": ("leak_dividend", "leak_low", "leak_high", "leak_p"),
     "redaction": ("redaction_change", "redaction_low", "redaction_high", "redaction_p"),
+    "optimism": ("optimism", "optimism_low", "optimism_high", "optimism_p"),
 }
-"""Columns of what the same model has more than in another table on the same rows."""
+"""Columns of what the same model has more than in another table."""
+_ASKED_BY = {
+    "leak": "as_of: [registration, after]",
+    "redaction": "redact: [false, true]",
+    "optimism": "splits: [temporal, {name: twin, of: temporal}]",
+}
 _ROWS = ("seeds", "n_test")
 
 
@@ -53,7 +61,9 @@ class Board:
       seeds, beyond what their test rows make of it (`significance.seed_spread`);
     - `leak_dividend` with its interval and p at later as-of levels: by how much the value is higher
       than the same model's at the earliest level, on the same rows; `redaction_change` likewise on
-      redacted texts: by how much it is higher than on the texts as they are;
+      redacted texts: by how much it is higher than on the texts as they are; `optimism` on the
+      random twin of a split: by how much it is higher than on the split itself, whose rows differ,
+      so that the draws of the two are independent (Efron & Tibshirani 1993, 8.4);
     - how it was fitted: `tuned` (its study's budget, None without), `refit` on train and valid,
       `calibrate`, and the `members` that a blend mixes;
     - rows, cost, hashes, and `scoring`, the version of the metrics' definitions.
@@ -88,11 +98,15 @@ def leaderboard(store: Store, metric: str | None = None) -> Board:
         columns.update(dict.fromkeys(shown))
         return list(dict.fromkeys([*shown, *label_metrics(target)]))
 
-    for family in families(plan["cells"]):
-        found = contenders(store, family, wanted)
+    scored = {
+        (family[0].task, family[0].split): (family, contenders(store, family, wanted))
+        for family in families(plan["cells"])
+    }
+    for (task, split), (family, found) in scored.items():
         by_level = dict(zip((table.as_of for table in family), found, strict=True))
+        origin = scored.get((task, split.removesuffix(TWIN))) if split.endswith(TWIN) else None
         for table in family:
-            rows += _rows(table, by_level)
+            rows += _rows(table, by_level, origin)
             gaps += _gaps(store, table)
     if not rows:
         raise InputError(
@@ -112,8 +126,8 @@ def leaderboard(store: Store, metric: str | None = None) -> Board:
 
 
 def gains(board: Board, kind: str, metric: str | None = None) -> pd.DataFrame:
-    """What each model gains by columns that were not known yet at the earliest as-of level (`leak`)
-    or by redacted texts (`redaction`).
+    """What each model gains by columns that were not known yet at the earliest as-of level
+    (`leak`), by redacted texts (`redaction`), or by a split's random twin (`optimism`).
 
     One row for each task, split, level, model and inputs, with the columns of `GAINS`; `metric` is
     the first that the table has. Raises `InputError` for a board without two such tables.
@@ -127,9 +141,9 @@ def gains(board: Board, kind: str, metric: str | None = None) -> pd.DataFrame:
         leads.append(table[table["metric"].isin(has[:1])])
     if sum(map(len, leads)) == 0:
         raise InputError(
-            f"{board.name}: no model scored in both tables of a {kind}",
+            f"{board.name}: no model scored in both tables that the {kind} compares",
             "the same seeds done in both",
-            "set " + {"leak": "as_of: [registration, after]"}.get(kind, "redact: [false, true]"),
+            f"set {_ASKED_BY[kind]}",
         )
     return pd.concat(leads)[[*GROUP, "model", "inputs", "metric", "value", *columns, *_ROWS]]
 
@@ -156,14 +170,26 @@ def check_comparable(rows: pd.DataFrame) -> None:
                 )
 
 
-def _rows(table: Table, by_level: Mapping[str, Sequence[Contender]]) -> list[dict[str, Any]]:
-    """Rows of a table; `by_level` holds the contenders of its task and split, earliest first."""
+Scored = tuple[Sequence[Table], Sequence[Sequence[Contender]]]
+"""The tables of one task and split, and the contenders of each."""
+
+
+def _rows(
+    table: Table, by_level: Mapping[str, Sequence[Contender]], origin: Scored | None
+) -> list[dict[str, Any]]:
+    """Rows of a table; `by_level` holds the contenders of its task and split, earliest first.
+
+    `origin` is what was scored on the split whose twin this table's split is.
+    """
     rows = []
     found = by_level[table.as_of]
     before = {
         kind: {c.name: c for c in by_level.get(level, ())}
         for kind, level in _compared_with(table.as_of, list(by_level)).items()
     }
+    for other, contending in zip(*origin, strict=True) if origin is not None else ():
+        if other.as_of == table.as_of:
+            before["optimism"] = {c.name: c for c in contending}
     ranked = [c for c in found if is_ranked(c, table)]
     for metric in dict.fromkeys(m for c in found for m in c.points):
         places, mde = _places(ranked, metric), _detectable(ranked, metric)
@@ -174,6 +200,7 @@ def _rows(table: Table, by_level: Mapping[str, Sequence[Contender]]) -> list[dic
                 "mde": mde,
                 **_gain("leak", c, before, metric),
                 **_gain("redaction", c, before, metric),
+                **_gain("optimism", c, before, metric),
             }
             for c in found
         ]
@@ -213,7 +240,10 @@ def _compared_with(level: str, levels: Sequence[str]) -> dict[str, str]:
 def _gain(
     kind: str, now: Contender, before: Mapping[str, Mapping[str, Contender]], metric: str
 ) -> dict[str, float | None]:
-    """The paired difference to the same model in the other table, None where there is none."""
+    """The difference to the same model in the other table, None where there is none.
+
+    Paired where the tables share rows, as their draws are the same then.
+    """
     other = before.get(kind, {}).get(now.name)
     if other is None or set(now.records) != set(other.records):
         return dict.fromkeys(GAINS[kind])

@@ -106,6 +106,14 @@ class Run:
         """
         return gains(self.board(metric), "redaction", metric)
 
+    def optimism(self, metric: str | None = None) -> pd.DataFrame:
+        """What each model scores more on a split's random twin than on the split, with interval.
+
+        One row for each task, twin, level, model and inputs. Raises `InputError` for a run without
+        a twin beside its split.
+        """
+        return gains(self.board(metric), "optimism", metric)
+
     def stress(
         self, rate: float | Mapping[str, float] = RATE, metric: str | None = None
     ) -> pd.DataFrame:
@@ -169,10 +177,13 @@ def run(
         watch.planned(len(cells))
         todo = []
         for cell in cells:
-            if store.state(folder_of(cell)) in (("failed",) if only_failed else TO_FIT):
+            state = store.state(folder_of(cell))
+            if state in (("failed",) if only_failed else TO_FIT):
                 todo.append(cell)
-            else:
-                watch.finished(cell, "kept")
+                continue
+            if state == "done":
+                store.forget_journal(cell)  # which a kill may have left
+            watch.finished(cell, "kept")
         for wave in in_order(todo):
             execute(wave, work, jobs=jobs, watcher=watch)
     return Run(work.store.root)

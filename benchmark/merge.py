@@ -15,7 +15,7 @@ import pandas as pd
 from benchmark.lock import said
 from benchmark.receipts import sha256
 from benchmark.slices import SLICES
-from benchmark.store import AUDIT, CONFIG, Store, is_below, parquet_bytes
+from benchmark.store import AUDIT, CONFIG, Store, parquet_bytes
 from features.errors import InputError
 
 PLACE = ("task", "split", "seed", "as_of", "model", "inputs")
@@ -238,7 +238,7 @@ def _named(source: _Source) -> Iterator[str]:
     listed = source.plan.get("files", {})
     for name in sorted({CONFIG, "rejected.csv", *splits, *listed}):
         file = source.store.root / name
-        if is_below(name) and file.is_file():
+        if file.is_file():
             if name in listed and sha256(file.read_bytes()) != listed[name]:
                 raise InputError(f"{file} is not the file that its plan describes")
             yield name

@@ -2,7 +2,7 @@
 
 <run>/config.yaml   plan.json   rejected.csv   audit.json   slices.parquet   splits/<hash>.parquet
 <run>/<task>/<split>/<model>/<key>/{record.json, predictions.parquet, explanation.json,
-texts.parquet}   .studies/<key>.jsonl (while a cell is tuned)
+texts.parquet}   .studies/<sha256 of the cell's folder>.jsonl (while it is tuned)
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ import psutil
 from benchmark.cells import SCHEMA, Cell, Result
 from benchmark.lock import LOCK, OWNER
 from benchmark.receipts import json_bytes, sealed, sha256
+from benchmark.shapes import PlanShape, flaw, is_record
 from features.errors import InputError
 
 _ASIDE = re.compile(r"\.([0-9a-f]{16}|[A-Za-z0-9]+\.(json|jsonl|yaml|csv|parquet))-(?P<pid>\d+)")
 PLAN, RECORD, PREDICTIONS = "plan.json", "record.json", "predictions.parquet"
 CONFIG = "config.yaml"
-ENTRY = ("key", "path", "task", "split", "model", "inputs", "as_of", "split_hash")
-"""Texts in an entry of a plan's cells; beside them stands the seed."""
 EXPLANATION, AUDIT = "explanation.json", "audit.json"
 STUDIES = ".studies"
 TEXTS = "texts.parquet"
 """Texts of the data that an explanation quotes: it can be read without them."""
+_LONGEST = 100
+"""Characters of a folder's name; file systems take 255 bytes."""
 State = Literal["done", "failed", "missing"]
 
 
@@ -80,9 +81,8 @@ class Store:
         after, and Optuna's lock, which it would wait for. The file is cut to its whole lines, an
         earlier state of the study. No other process may be tuning this cell.
         """
-        file = self.root / STUDIES / f"{cell.key[:16]}.jsonl"
-        for lock in file.parent.glob(f"{file.name}.lock*"):
-            lock.unlink(missing_ok=True)
+        file = self._study(cell)
+        self._unlock(file)
         if file.is_file():
             data = file.read_bytes()
             whole = _whole_lines(data)
@@ -92,11 +92,19 @@ class Store:
 
     def forget_journal(self, cell: Cell) -> None:
         """Remove the study of a cell that is done; its trials stand in the record."""
-        file = self.root / STUDIES / f"{cell.key[:16]}.jsonl"
+        file = self._study(cell)
         if file.is_file():
+            self._unlock(file)
             file.unlink()
             with contextlib.suppress(OSError):  # others are being tuned
                 file.parent.rmdir()
+
+    def _study(self, cell: Cell) -> Path:
+        return self.root / STUDIES / f"{study_of(folder_of(cell))}.jsonl"
+
+    def _unlock(self, file: Path) -> None:
+        for lock in file.parent.glob(f"{file.name}.lock*"):
+            lock.unlink(missing_ok=True)
 
     def sweep(self) -> None:
         """Remove what processes that no longer run left half-written, and nothing else."""
@@ -166,7 +174,7 @@ class Store:
         if record is None or not {"status", "key", "cell"} <= set(record):
             return None
         _check_schema(record, self.root / path / RECORD)
-        return record
+        return record if is_record(record) else None
 
     def predictions(self, path: str | Path) -> pd.DataFrame:
         """The predictions in a cell's folder. Raises `InputError` if they are not those written."""
@@ -179,7 +187,9 @@ class Store:
                 "the predictions as they were written",
                 "delete its folder and run again",
             )
-        return pd.read_parquet(io.BytesIO(data))
+        frame = pd.read_parquet(io.BytesIO(data))
+        _check_predictions(frame, record, file)
+        return frame
 
     def plan(self) -> dict[str, Any]:
         """What the last `run` into this folder set out to do."""
@@ -192,7 +202,9 @@ class Store:
         if plan is None or not {"name", "metrics", "cells"} <= set(plan):
             raise InputError(f"{file} is damaged", "a plan", "run the config again")
         _check_schema(plan, file)
-        _check_entries(plan["cells"], file)
+        wrong = flaw(PlanShape, plan)
+        if wrong is not None:
+            raise InputError(f"{file} is damaged: {wrong}", "a plan", "run the config again")
         return plan
 
     def state(self, path: str | Path) -> State:
@@ -220,26 +232,30 @@ def _check_schema(found: Mapping[str, Any], file: Path) -> None:
         raise InputError(f"{file} has schema {schema}", f"at most {SCHEMA}", "update trialmark")
 
 
-def _check_entries(entries: Any, file: Path) -> None:
-    """Raise `InputError` unless each is of a cell, in a folder below the run's own."""
-    for number, entry in enumerate(entries if isinstance(entries, list) else [None]):
-        if not isinstance(entry, dict) or not all(
-            isinstance(entry.get(name), str) for name in ENTRY
-        ):
-            raise InputError(
-                f"{file} is damaged: entry {number} of its cells", "texts " + ", ".join(ENTRY)
-            )
-        for name in ("path", "split_hash"):
-            if not is_below(entry[name]):
-                raise InputError(
-                    f"{file}: {name} {entry[name]!r} leads out of the folder", "a place in it"
-                )
-
-
-def is_below(name: str) -> bool:
-    """Whether a relative path with `/` stays below where it starts, on any system."""
-    parts = name.split("/")
-    return not any(part in ("", ".", "..") or re.search(r"[\\:\0]", part) for part in parts)
+def _check_predictions(frame: pd.DataFrame, record: Mapping[str, Any], file: Path) -> None:
+    """Raise `InputError` unless it holds ids, parts, truth and probabilities of the classes."""
+    classes = record["target"]["classes"]
+    several = record["target"]["kind"] == "multilabel"
+    truth = [f"y_{name}" for name in classes] if several else ["y"]
+    chances = [f"p_{name}" for name in classes]
+    wanted = ["id", "part", *truth, *chances]
+    kinds = {"id": "str", "part": "str", **dict.fromkeys(truth, "int64")}
+    flawed = [
+        name
+        for name in wanted
+        if name not in frame or frame[name].dtype != kinds.get(name, "float64")
+    ]
+    if not flawed:
+        most = 1 if several else len(classes) - 1
+        y, p = frame[truth].to_numpy(), frame[chances].to_numpy()
+        flawed = truth if len(y) and (y.min() < 0 or y.max() > most) else []
+        flawed += chances if not ((p >= 0) & (p <= 1 + 1e-9)).all() else []
+    if flawed:
+        raise InputError(
+            f"{file}: column {flawed[0]!r} is missing or not what predictions hold",
+            "ids, parts, classes and probabilities",
+            "delete its folder and run again",
+        )
 
 
 def folder_of(cell: Cell) -> str:
@@ -247,10 +263,21 @@ def folder_of(cell: Cell) -> str:
     return "/".join([*map(slug, (cell.task, cell.split, cell.label)), cell.key[:16]])
 
 
+def study_of(path: str) -> str:
+    """The name of a cell's study by the cell's folder: two labels of one key are two cells."""
+    return sha256(path.encode())[:16]
+
+
 def slug(name: str) -> str:
-    """`name` as a folder's name: letters, digits, `.`, `_` and `-` only, never `.` or `..`."""
+    """`name` as a folder's name: letters, digits, `.`, `_` and `-` only, never `.` or `..`.
+
+    Of a long one the end gives way to its hash.
+    """
     safe = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-")
-    return safe if safe else sha256(name.encode())[:8]
+    tag = sha256(name.encode("utf-8", "surrogatepass"))[:8]
+    if len(safe) > _LONGEST:
+        return f"{safe[:_LONGEST]}-{tag}"
+    return safe if safe else tag
 
 
 def parquet_bytes(frame: pd.DataFrame) -> bytes:

@@ -48,8 +48,8 @@ def test_an_unknown_key_is_named_with_its_line_and_nearest_neighbour(tmp_path: P
     path = write(tmp_path, "splits: stratified\nmodels: prior\nmetrcs: [roc_auc]\n")
     assert error(path) == (
         f"{path}:3: metrcs: unknown key 'metrcs'; expected one of as_of, data, device, explain, "
-        "metrics, models, name, redact, refit, seeds, splits, task, threads, tune; "
-        "did you mean 'metrics'?"
+        "memory, metrics, models, name, redact, refit, seeds, splits, task, threads, timeout, "
+        "tune; did you mean 'metrics'?"
     )
 
 

@@ -1,13 +1,24 @@
-"""Points of ROC and precision-recall curves, whole and thinned."""
+"""Points of ROC, precision-recall and reliability curves, whole and thinned."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from recorded import GOOD, cell, predictions, record_of, write_run
 
-from benchmark.curves import Points, pr_points, roc_points, thinned
+from benchmark.cells import Result
+from benchmark.curves import (
+    Points,
+    pr_points,
+    reliability,
+    reliability_bins,
+    roc_points,
+    thinned,
+)
 from benchmark.metrics import Scored, score
 from models.base import Floats, Ints, Target
 
@@ -115,3 +126,47 @@ def test_unbounded_thinning_keeps_the_areas(seed: int) -> None:
     whole = roc_points(y, p)
     assert area(thinned(whole, 1000)) == pytest.approx(area(whole), abs=1e-12)
     assert len(thinned(whole, 10).x) <= 10
+
+
+def test_reliability_bins_of_four_rows_by_hand() -> None:
+    found = reliability_bins(np.array([0, 1, 1, 1]), np.array([0.1, 0.3, 0.7, 0.9]), bins=2)
+    assert found.said.tolist() == pytest.approx([0.2, 0.8])
+    assert found.happened.tolist() == [0.5, 1.0]
+    assert found.rows.tolist() == [2, 2]
+    # Wilson for 2 of 2: from n / (n + z^2), with z = 1.959964
+    assert found.low[1] == pytest.approx(2 / (2 + 1.959964**2))
+    assert found.high[1] == 1.0
+    assert found.low[0] + found.high[0] == pytest.approx(1.0)  # symmetric about a half
+
+
+def test_rows_of_equal_score_share_a_bin() -> None:
+    found = reliability_bins(np.array([0, 1, 1, 0, 1]), np.array([0.5, 0.5, 0.5, 0.5, 0.9]))
+    assert found.said.tolist() == pytest.approx([0.5, 0.9])
+    assert found.rows.tolist() == [4, 1]
+    assert found.happened.tolist() == [0.5, 1.0]
+
+
+def test_bins_of_distinct_scores_hold_as_many_rows_each() -> None:
+    y, p = drawn(1000, 3)
+    found = reliability_bins(y, p)
+    assert found.rows.tolist() == [100] * 10
+    assert (np.diff(found.said) > 0).all()
+    assert (found.low <= found.happened).all()
+    assert (found.happened <= found.high).all()
+
+
+def test_reliability_is_told_before_and_after_calibration(tmp_path: Path) -> None:
+    one = cell()
+    store = write_run(tmp_path, one)
+    frame = predictions(GOOD).assign(raw_no=0.0, raw_yes=1.0)
+    store.write(one, Result(record_of(one), frame))
+    found = reliability(store)
+    yes = found[found["label"] == "yes"]
+    raw, mended = yes[~yes["calibrated"]], yes[yes["calibrated"]]
+    assert (raw["said"].tolist(), raw["happened"].tolist(), raw["rows"].tolist()) == (
+        [1.0],
+        [0.5],
+        [4],
+    )
+    assert mended["said"].tolist() == pytest.approx([0.1, 0.35, 0.4, 0.8])
+    assert mended["happened"].tolist() == [0, 1, 0, 1]

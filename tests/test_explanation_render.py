@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from benchmark.render.explanation import NO_TEXTS, pieces, render, waterfall
+from benchmark.render.explanation import NO_TEXTS, Piece, excerpt, pieces, render, waterfall
 from benchmark.render.figures import write_figures
 from features.errors import InputError
 
@@ -146,6 +146,26 @@ def test_pieces_put_together_are_the_text() -> None:
         (" ", 0.0),
         ("drug", -0.5),
     ]
+
+
+def test_an_excerpt_is_the_part_that_weighs_most() -> None:
+    found = [
+        Piece("a " * 50, 0.0, 0.0),
+        Piece("faint", 0.1, 0.1),
+        Piece(" b" * 50, 0.0, 0.0),
+        Piece("heart", 1.0, 1.0),
+        Piece(" and ", 0.0, 0.0),
+        Piece("lung", -0.5, 0.5),
+        Piece(" c" * 50, 0.0, 0.0),
+    ]
+    short = excerpt(found, 60)
+    text = "".join(piece.text for piece in short)
+    assert "heart and lung" in text
+    assert "faint" not in text
+    assert len(text) <= 60 + 2
+    assert (text[0], text[-1]) == ("…", "…")
+    assert excerpt(found, None) == found
+    assert excerpt(found, 1000) == found
 
 
 def test_a_waterfall_runs_from_the_baseline_to_the_output() -> None:

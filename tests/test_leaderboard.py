@@ -237,7 +237,7 @@ def test_the_leak_dividend_is_the_paired_gain_over_the_earliest_level(tmp_path: 
 def test_a_level_that_lacks_a_seed_has_no_leak_dividend(tmp_path: Path) -> None:
     cells = [put(tmp_path, "m", SURE, seed=seed) for seed in (1, 2)]
     cells.append(put(tmp_path, "m", SURE, as_of="after"))
-    with pytest.raises(InputError, match="no model scored in both tables of a leak"):
+    with pytest.raises(InputError, match="no model scored in both tables that the leak"):
         gains(board_of(tmp_path, *cells), "leak")
 
 
@@ -254,7 +254,7 @@ def test_a_redacted_table_is_held_against_the_texts_as_they_are(tmp_path: Path) 
     assert board.rows["leak_dividend"].isna().all()
     text = render(board, "terminal")
     assert "Brier ↓ on redacted texts above the same model's on the texts as they are" in text
-    with pytest.raises(InputError, match=r"no model .* of a leak; .* set as_of: \[registration"):
+    with pytest.raises(InputError, match=r"no model .* the leak compares; .* set as_of: \[registration"):
         gains(board, "leak")
 
 

@@ -21,6 +21,7 @@ from benchmark.cells import Cell
 from benchmark.metrics import Scored, score
 from benchmark.render import render
 from benchmark.splits import PARTS
+from benchmark.store import study_of
 from features.errors import InputError
 from models import MODELS
 from models.base import Target
@@ -527,3 +528,29 @@ def test_two_tasks_share_one_run(small: dict[str, Any], tmp_path: Path) -> None:
     status = board[board["task"] == "trial-status"]
     assert "f1_macro@valid" not in set(status["metric"])  # argmax decides among three classes
     assert "average_precision_negative" in set(status["metric"])
+
+
+def test_two_labels_of_one_tuned_model_have_a_study_each(
+    small: dict[str, Any], tmp_path: Path
+) -> None:
+    small["splits"] = ["stratified"]
+    small["tune"] = {"trials": 2, "folds": 2}
+    small["models"] = [{"name": "tfidf-logreg", "label": label} for label in ("one", "two")]
+    done = benchmark.run(small, out=tmp_path, jobs=2)
+    assert set(done.status()["state"]) == {"done"}
+    found = [r for r in records(tmp_path).values() if "tuning" in r]
+    assert [len(record["tuning"]["trials"]) for record in found] == [2, 2]
+    assert len({record["predictions_sha256"] for record in found}) == 1
+
+
+def test_a_study_that_a_kill_left_beside_its_finished_cell_goes(
+    small: dict[str, Any], tmp_path: Path
+) -> None:
+    small |= {"splits": ["stratified"], "models": ["prior"]}
+    done = benchmark.run(small, out=tmp_path)
+    for path in done.status()["path"]:
+        left = tmp_path / ".studies" / f"{study_of(path)}.jsonl"
+        left.parent.mkdir(exist_ok=True)
+        left.write_text("{}\n")
+    benchmark.run(small, out=tmp_path)
+    assert not (tmp_path / ".studies").exists()

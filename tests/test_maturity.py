@@ -16,6 +16,7 @@ from benchmark.dataset import Dataset, Rows
 from benchmark.history import register
 from benchmark.matrix import read_rows
 from benchmark.maturity import cohorts, cutoff, last_mature, rank_changes
+from benchmark.render import render
 from benchmark.splits import SplitOptions, make_split
 from benchmark.tasks import labelled
 from features.errors import InputError
@@ -166,4 +167,6 @@ def test_both_splits_stand_in_one_board_of_a_censored_registry(tmp_path: Path) -
     assert started is not None
     assert started[splits["id"]].max().year == 2020  # censoring begins with 2021
     changes = rank_changes(rows, ["roc_auc"])
+    text = render(run.board(), "terminal")
+    assert "ROC-AUC with and without rows too young to have an outcome" in text
     assert set(changes["model"]) >= {"prior", "tfidf-logreg"}

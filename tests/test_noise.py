@@ -115,7 +115,10 @@ def labelled_store(root: Path) -> Store:
             "target": {"kind": "multilabel", "classes": ["u", "v"]},
             "is_floor": False,
             "is_ceiling": False,
-            "rows": {"test": 10},
+            "rows": {
+                **dict.fromkeys(("train", "valid", "test"), 10),
+                **{"excluded": 0, "test_classes": {}},
+            },
         }
         store_cell(root, model, record, frame)
         place = {"task": "t", "split": "s", "as_of": "registration", "seed": 1, "inputs": "text"}

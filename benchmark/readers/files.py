@@ -26,6 +26,7 @@ _STRINGS = (pa.string(), pa.large_string())
 LEFT_OUT, EMPTIED = "row left out: ", "cell left empty: "
 """How a reason in `Rows.rejected` starts: the row is gone, or it stays with a cell less."""
 
+_MOST_COLUMNS = 10_000
 _DELIMITERS = {",": "','", ";": "';'", "\t": r"'\t'", "|": "'|'"}
 _MAGIC = {
     b"%PDF": ("a PDF", "export the table as CSV"),
@@ -143,8 +144,14 @@ def read_bytes(path: Path) -> bytes:
 def unique_header(path: Path, header: Sequence[str]) -> list[str]:
     """Column names without blanks around them; a nameless column is called `column 3`.
 
-    Raises `InputError` if a name stands twice.
+    Raises `InputError` if a name stands twice, or for more columns than a table has.
     """
+    if len(header) > _MOST_COLUMNS:
+        raise InputError(
+            f"{path.name}: {len(header):,} columns",
+            f"at most {_MOST_COLUMNS:,}",
+            "check the delimiter, or keep fewer columns",
+        )
     names = [one_line(name.strip(), 200) or f"column {n}" for n, name in enumerate(header, 1)]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
@@ -23,12 +24,22 @@ _SPECIAL = {
     "\N{LEFT SINGLE QUOTATION MARK}": "`", "\N{RIGHT SINGLE QUOTATION MARK}": "'",
     "\N{LEFT DOUBLE QUOTATION MARK}": "``", "\N{RIGHT DOUBLE QUOTATION MARK}": "''",
 }  # fmt: skip
-_ACCENTED = re.compile(r"[À-ÏÑ-ÖØ-Ýß-ïñ-öø-ýÿ]")
-"""Letters that pdflatex sets in its default font encoding."""
+_LETTERS = {
+    "ß": r"\ss{}", "æ": r"\ae{}", "Æ": r"\AE{}", "ø": r"\o{}", "Ø": r"\O{}", "œ": r"\oe{}",
+    "Œ": r"\OE{}", "ł": r"\l{}", "Ł": r"\L{}", "\N{LATIN SMALL LETTER DOTLESS I}": r"\i{}",
+}  # fmt: skip
+_ACCENTS = {
+    "\N{COMBINING GRAVE ACCENT}": r"\`", "\N{COMBINING ACUTE ACCENT}": r"\'",
+    "\N{COMBINING CIRCUMFLEX ACCENT}": r"\^", "\N{COMBINING TILDE}": r"\~",
+    "\N{COMBINING DIAERESIS}": r"\"", "\N{COMBINING CEDILLA}": r"\c",
+    "\N{COMBINING CARON}": r"\v", "\N{COMBINING BREVE}": r"\u", "\N{COMBINING MACRON}": r"\=",
+    "\N{COMBINING DOT ABOVE}": r"\.", "\N{COMBINING DOUBLE ACUTE ACCENT}": r"\H",
+    "\N{COMBINING RING ABOVE}": r"\r",
+}  # fmt: skip
 _ESTIMATE = re.compile(r"(?P<value>\S+) (?P<interval>\[.*\])")
 _INLINE = 3
 """Columns of estimates up to which the interval stands beside the value, else below it."""
-_LINE = 78
+_LINE = 90
 """Characters of footnote size on a line of 5.5 inches, the space between columns included."""
 _STYLES: dict[Style, str] = {"floor": r"\textcolor{black!60}", "ceiling": r"\textit"}
 
@@ -198,15 +209,18 @@ def _width(sheet: Sheet, macro: str) -> float:
 
 
 def escape(text: str) -> str:
-    """Text that LaTeX prints as it is. A character that pdflatex can't set becomes its code."""
-    return "".join(map(_escaped, text))
+    """Text that LaTeX prints as it is, in ASCII; what its own fonts can't set becomes its code."""
+    return "".join(map(_escaped, unicodedata.normalize("NFC", text)))
 
 
 def _escaped(character: str) -> str:
-    if character in _SPECIAL:
-        return _SPECIAL[character]
+    known = _SPECIAL.get(character, _LETTERS.get(character))
+    if known is not None:
+        return known
     if character.isascii():
         return character if character.isprintable() else " "
-    if _ACCENTED.fullmatch(character):
-        return character
+    parts = unicodedata.normalize("NFD", character)
+    letter, accent = parts[0], _ACCENTS.get(parts[1:])
+    if letter.isascii() and letter.isalpha() and accent is not None:
+        return f"{accent}{{{letter}}}"
     return " " if character.isspace() else f"{{[}}U+{ord(character):04X}{{]}}"

@@ -10,6 +10,7 @@ import pandas as pd
 
 from benchmark.contenders import STOPPED
 from benchmark.leaderboard import GAINS, GROUP, Board, check_comparable, gains
+from benchmark.maturity import rank_changes
 from benchmark.metrics import label_of, metric_of
 from features.columns import KNOWN_AT
 
@@ -84,7 +85,7 @@ def board_tables(board: Board) -> list[Sheet]:
         metrics = [name for name in board.metrics if name in set(rows["metric"])]
         leads[metrics[0]] = None
         sheets += [_sheet(group, rows, metrics), *_label_sheets(group, rows, metrics[0])]
-    sheets += _gain_sheets(board)
+    sheets += [*_gain_sheets(board), *_maturity_sheets(board, list(leads))]
     sheets[-1] = replace(sheets[-1], notes=(*sheets[-1].notes, *_notes(board, list(leads))))
     return sheets
 
@@ -153,6 +154,13 @@ _GAINS = {
         "redacted: sentences that state the outcome are taken out; what a model loses by that, it "
         "had read. The same test rows, paired draws.",
     ),
+    "optimism": (
+        "{metric} on the random twin above the same model's on the split itself",
+        "optimism",
+        "twin: the rows of the other split, dealt at random to parts of the same sizes and class "
+        "rates; what a model scores better there is the optimism of a random split. Other test "
+        "rows, so the draws are unpaired.",
+    ),
 }
 
 
@@ -186,6 +194,34 @@ def _gain_sheets(board: Board) -> list[Sheet]:
                 )
             )
         sheets[-1] = replace(sheets[-1], notes=(note,))
+    return sheets
+
+
+def _maturity_sheets(board: Board, leads: Sequence[str]) -> list[Sheet]:
+    """How the order of the models changes where rows too young to have an outcome are left out."""
+    changes = rank_changes(board.rows, leads).dropna(subset=["rank_all", "rank_mature"])
+    sheets = []
+    for (task, split, as_of, metric), rows in changes.groupby(
+        ["task", "split", "as_of", "metric"], sort=False
+    ):
+        cells = tuple(
+            (
+                *(row["model"], row["inputs"]),
+                *(number(row["value_all"]), number(row["value_mature"])),
+                *(str(row["rank_all"]), str(row["rank_mature"])),
+            )
+            for row in records(rows.sort_values("rank_mature", kind="stable"))
+        )
+        sheets.append(
+            Sheet(
+                title=f"{task} · {split} split · as of {as_of} · {metric_title(metric)} with and "
+                "without rows too young to have an outcome",
+                header=("model", "inputs", "all", "mature", "rank", "rank mature"),
+                numeric=(False, False, *[True] * 4),
+                rows=cells,
+                styles=PLAIN * len(cells),
+            )
+        )
     return sheets
 
 

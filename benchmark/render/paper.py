@@ -14,6 +14,7 @@ from benchmark.contenders import STOPPED
 from benchmark.leaderboard import GROUP, Board, check_comparable, leaderboard
 from benchmark.metrics import metric_of
 from benchmark.render.layout import (
+    PLAIN,
     Sheet,
     Style,
     difference,
@@ -100,8 +101,8 @@ def ablation_tables(store: Store, metric: str | None = None) -> list[Sheet]:
     board = leaderboard(store, metric)
     sheets = []
     for key, rows in found.groupby(list(GROUP), sort=False):
-        place = dict(zip(GROUP, key, strict=True))
-        shown = _table_rows(board, place, rows["metric"].iloc[0])
+        of_place = (board.rows[list(GROUP)] == list(key)).all(axis=1)
+        shown = board.rows[of_place & (board.rows["metric"] == rows["metric"].iloc[0])]
         sheets.append(_ablation_sheet(rows, shown))
     notes = (
         f"{_interval_note()} Difference: to the same model with inputs {FULL}, paired draws over "
@@ -275,13 +276,6 @@ def _style(row: Mapping[str, Any]) -> Style:
     return row_style({**row, "rank": 1})
 
 
-def _table_rows(board: Board, place: Mapping[str, str], metric: str) -> pd.DataFrame:
-    rows = board.rows[board.rows["metric"] == metric]
-    for name, value in place.items():
-        rows = rows[rows[name] == value]
-    return rows
-
-
 def _ablation_sheet(rows: pd.DataFrame, shown: pd.DataFrame) -> Sheet:
     first = rows.iloc[0]
     by_key = {(row["model"], row["inputs"]): row for row in records(shown)}
@@ -305,7 +299,7 @@ def _ablation_sheet(rows: pd.DataFrame, shown: pd.DataFrame) -> Sheet:
         header=("model", "inputs", metric_title(first["metric"]), "difference", "p"),
         numeric=(False, False, True, True, True),
         rows=tuple(cells),
-        styles=("plain",) * len(cells),
+        styles=PLAIN * len(cells),
         about=(_about("", shown),),
     )
 

@@ -27,7 +27,9 @@ def terminal(sheets: Sequence[Sheet]) -> str:
 
     width = shutil.get_terminal_size((_WIDTH, 24)).columns
     console = Console(file=io.StringIO(), width=width, force_terminal=True, highlight=False)
-    for sheet in sheets:
+    for number, sheet in enumerate(sheets):
+        if number and (sheets[number - 1].about or sheets[number - 1].notes):
+            console.print()
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
         for name, right in zip(sheet.header, sheet.numeric, strict=True):
             header = Text(re.sub(r"(?<=AP) (?=\w)| (?=\[)|(?<!\n)(?=@)", "\n", name))

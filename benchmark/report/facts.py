@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from benchmark.audit.findings import SEVERITIES
 from benchmark.contenders import repeat
+from benchmark.splits import family
 from benchmark.store import AUDIT, Store
 from benchmark.verify import verify
 
+_FINDING = {"severity", "code", "title", "where", "task", "found", "advice"}
 _PARTS = ("train", "valid", "test", "excluded")
 
 
@@ -135,12 +138,13 @@ def _splits(store: Store, receipts: tuple[Receipt, ...], proof: Proof) -> list[S
     by_hash: dict[tuple[str, str, str], list[Receipt]] = {}
     for receipt in receipts:
         entry = receipt.entry
-        key = (entry["task"], entry["split"].partition("/")[0], entry["split_hash"])
+        key = (entry["task"], family(entry["split"]), entry["split_hash"])
         by_hash.setdefault(key, []).append(receipt)
     wrong = {file for file, _ in proof.mismatches}
     found = []
     for (task, split, name), members in by_hash.items():
-        rows = next((r.record["rows"] for r in members if r.record and "rows" in r.record), {})
+        records = [member.record for member in members if member.record is not None]
+        rows: Mapping[str, Any] = next((r["rows"] for r in records if "rows" in r), {})
         file = f"splits/{name}.parquet"
         holds = file not in wrong if (store.root / file).is_file() else None
         repeats = tuple(dict.fromkeys(str(repeat(member.entry)) for member in members))
@@ -167,11 +171,15 @@ def _environments(receipts: tuple[Receipt, ...]) -> list[Mapping[str, Any]]:
 
 
 def _audit(store: Store) -> Mapping[str, Any] | None:
+    """The stored audit, None where there is none or it is damaged."""
     try:
         found = json.loads((store.root / AUDIT).read_bytes())
-    except (FileNotFoundError, ValueError):
+        whole = set(SEVERITIES) <= set(found["counts"]) and all(
+            set(finding) >= _FINDING for finding in found["findings"]
+        )
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None
-    return found if isinstance(found, dict) and "findings" in found else None
+    return {"not_applicable": [], "passed": [], **found} if whole else None
 
 
 def _proof(store: Store) -> Proof:

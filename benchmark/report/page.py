@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from benchmark import explanations
-from benchmark.contenders import repeat
 from benchmark.explanations import Page
 from benchmark.leaderboard import GAINS, Board, gains, leaderboard
 from benchmark.render import layout
-from benchmark.render.explanation import environment
+from benchmark.render.explanation import environment, name_of
 from benchmark.report import series
 from benchmark.report.facts import facts
 from benchmark.report.tables import Group, Leaderboard, groups
 from benchmark.report.verdicts import verdicts
 from benchmark.slices import read_slices
+from benchmark.splits import family
 from benchmark.store import Store
 from features.errors import InputError
 
@@ -48,24 +48,28 @@ def report(store: Store, metric: str | None = None) -> str:
     parts = {one.number: series.slice_series(one, slices) for one in found if slices is not None}
     data = _data(store, board, found, parts)
     scripts = [_text(name) for name in SCRIPTS]
-    return _environment().get_template("report.html.jinja").render(
-        board=board,
-        groups=found,
-        verdicts=verdicts(found, pages),
-        first=_first(found),
-        pages=_by_group(pages, found),
-        examples=_examples(pages),
-        slices=parts,
-        sliced=slices is not None,
-        gains=_gains(board),
-        across=data["across"],
-        facts=facts(store),
-        notes=layout.board_tables(board)[-1].notes,
-        data=data,
-        scripts=[_safe(text) for text in scripts],
-        style=_safe(_environment().get_template("report.css.jinja").render()),
-        policy=policy(scripts),
-        licences=_text("vendor/LICENSES.txt"),
+    return (
+        _environment()
+        .get_template("report.html.jinja")
+        .render(
+            board=board,
+            groups=found,
+            verdicts=verdicts(found, pages),
+            first=_first(found),
+            pages=_by_group(pages, found),
+            examples=_examples(pages),
+            slices=parts,
+            sliced=slices is not None,
+            gains=_gains(board),
+            across=data["across"],
+            facts=facts(store),
+            notes=layout.board_tables(board)[-1].notes,
+            data=data,
+            scripts=[_safe(text) for text in scripts],
+            style=_safe(_environment().get_template("report.css.jinja").render()),
+            policy=policy(scripts),
+            licences=_text("vendor/LICENSES.txt"),
+        )
     )
 
 
@@ -74,8 +78,8 @@ def policy(scripts: Sequence[str]) -> str:
     sums = (hashlib.sha256(text.encode()).digest() for text in scripts)
     allowed = " ".join(f"'sha256-{base64.b64encode(each).decode()}'" for each in sums)
     return (
-        f"default-src 'none'; style-src 'unsafe-inline'; script-src {allowed}; "
-        "base-uri 'none'; form-action 'none'"
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+        f"script-src {allowed}; base-uri 'none'; form-action 'none'"
     )
 
 
@@ -97,18 +101,22 @@ def _pages(store: Store) -> list[Page]:
 
 
 def _first(found: Sequence[Group]) -> int:
-    """The table that is open at first: the earliest level of the first temporal split."""
-    temporal = [group.number for group in found if group.table.split.startswith("temporal")]
-    return temporal[0] if temporal else 0
+    """The table that is open at first: one that tests later rows, if there is one."""
+    return next((group.number for group in found if group.tests_later_rows), 0)
 
 
 def _by_group(pages: Sequence[Page], found: Sequence[Group]) -> dict[int, list[Page]]:
-    """Pages of explanations by number of the table; a split with folds has one a fold."""
-    places = {(g.table.task, g.table.split, g.table.as_of): g.number for g in found}
+    """Pages of explanations by number of the table, the best model first.
+
+    A split with folds has a page a fold.
+    """
+    places = {(g.table.task, g.table.split, g.table.as_of): g for g in found}
     by_group: dict[int, list[Page]] = {}
     for page in pages:
-        key = (page["task"], page["split"].partition("/")[0], page["as_of"])
-        by_group.setdefault(places[key], []).append(page)
+        group = places[(page["task"], family(page["split"]), page["as_of"])]
+        names = [line.name for line in group.lead.lines]
+        models = sorted(page["models"], key=lambda one: names.index(name_of(one)))
+        by_group.setdefault(group.number, []).append({**page, "models": models})
     return by_group
 
 
@@ -193,7 +201,7 @@ def _board(one: Leaderboard) -> dict[str, Any]:
 def _environment() -> jinja2.Environment:
     found = environment("benchmark.report")
     found.policies["json.dumps_kwargs"] = {
-        "allow_nan": False, "sort_keys": False, "separators": (",", ":"), "ensure_ascii": False,
+        "allow_nan": False, "sort_keys": False, "separators": (",", ":"),
     }  # fmt: skip
     found.filters |= {
         "num": layout.number,
@@ -208,9 +216,7 @@ def _environment() -> jinja2.Environment:
         "at": _at,
         "shade": _shade,
         "difference": layout.difference,
-        "family": lambda name: str(name).partition("/")[0],
         "fields": _fields,
-        "repeat": repeat,
         "known": pd.notna,
     }
     return found

@@ -85,9 +85,7 @@ def _by_group(frame: pd.DataFrame, found: Sequence[Group]) -> Iterator[tuple[int
         yield group.number, frame[of_table & (frame["as_of"] == table.as_of)]
 
 
-def _parts(
-    rows: pd.DataFrame, names: list[str]
-) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+def _parts(rows: pd.DataFrame, names: list[str]) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
     for key, part in rows.groupby(names, sort=False):
         yield dict(zip(names, key, strict=True)), part
 

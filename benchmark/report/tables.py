@@ -107,7 +107,7 @@ class LabelTable:
 class Group:
     """A table of the run (task, split, as-of level) with its leaderboards and scored models.
 
-    `number` is its place in the report.
+    `number` is its place in the report; the models stand as in the first leaderboard.
     """
 
     number: int
@@ -123,6 +123,15 @@ class Group:
         return f"{table.task}, {table.split} split, as of {table.as_of}"
 
     @property
+    def tests_later_rows(self) -> bool:
+        """Whether its test rows are later than those it trains on: what a model is for.
+
+        A twin of such a split has as many rows of each part, drawn at random.
+        """
+        name = self.table.split
+        return name.startswith(("temporal", "rolling")) and not name.endswith("-twin")
+
+    @property
     def lead(self) -> Leaderboard:
         """The leaderboard of the metric that ranks the table."""
         return self.boards[0]
@@ -131,7 +140,7 @@ class Group:
 def groups(store: Store, board: Board, metric: str | None = None) -> list[Group]:
     """The tables that have a finished cell, those of one task and split in a row."""
     plan = store.plan()
-    rows = {key: part for key, part in board.rows.groupby(list(GROUP), sort=False)}
+    rows = dict(list(board.rows.groupby(list(GROUP), sort=False)))
 
     def wanted(target: Target) -> list[str]:
         return shown_metrics(target, plan["metrics"], metric)
@@ -155,6 +164,7 @@ def _group(
     by_metric = {str(name): part for name, part in rows.groupby("metric", sort=False)}
     boards = [_leaderboard(name, by_metric[name], models) for name in metrics if name in by_metric]
     names = [line.name for line in boards[0].lines]
+    models = sorted(models, key=lambda one: names.index(one.name))
     labels = [found for base in _LABELLED if (found := _labels(base, by_metric, names)) is not None]
     return Group(number, table, tuple(models), tuple(boards), tuple(labels))
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from benchmark.explanations import Page
 from benchmark.report.tables import Group, Line
+from benchmark.splits import family
 
 _FIELDS, _WORDS = 4, 6
 Answer = Literal["yes", "no", "alone"]
@@ -58,19 +59,19 @@ def verdicts(found: Sequence[Group], pages: Sequence[Page]) -> list[Verdict]:
         if group.lead.ranked and (table.task, table.split) not in told:
             page = _page(by_place, group)
             told[(table.task, table.split)] = _verdict(group, page)
-    return sorted(told.values(), key=_temporal_first)
+    return sorted(told.values(), key=lambda one: _order(one.group))
 
 
-def _temporal_first(verdict: Verdict) -> tuple[str, bool]:
-    """Rows of the future are what a model is for; other splits keep their order."""
-    return verdict.group.table.task, not verdict.group.table.split.startswith("temporal")
+def _order(group: Group) -> tuple[str, bool]:
+    """By task, splits that test later rows first; others as in the plan."""
+    return group.table.task, not group.tests_later_rows
 
 
 def _page(by_place: Mapping[tuple[str, str, str], Page], group: Group) -> Page | None:
-    """The explanations of a table; those of a split with folds stand by fold, the first is taken."""
+    """The explanations of a table; of a split with folds, those of the first one."""
     table = group.table
     for (task, split, as_of), page in by_place.items():
-        if (task, split.partition("/")[0], as_of) == (table.task, table.split, table.as_of):
+        if (task, family(split), as_of) == (table.task, table.split, table.as_of):
             return page
     return None
 

@@ -55,7 +55,7 @@ class Rig:
     @functools.cached_property
     def config(self) -> dict[str, Any]:
         """Floors, tuned linear and boosted models, embeddings and a blend of them."""
-        encoder = {"encoder": str(self.scratch / "encoder"), "encoder_max_tokens": 32}
+        encoder = {"encoder": str(self.scratch / "encoder"), "max_tokens": 32}
         return {
             "name": "faults",
             "data": {"reader": "synthetic", "rows": 200},
@@ -102,7 +102,7 @@ def forked(begin: Callable[[], object], log: Path, *, killed_at: int | None = No
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
         if killed_at is not None:
-            changes = counted(log.parent)
+            changes = Counted(log.parent)
 
             def count(*event: Any) -> None:
                 if changes(*event) and changes.found == killed_at:
@@ -120,7 +120,7 @@ def forked(begin: Callable[[], object], log: Path, *, killed_at: int | None = No
         os._exit(status)
 
 
-class counted:
+class Counted:
     """Counts the changes of files under a folder that audit events announce."""
 
     def __init__(self, folder: Path) -> None:
@@ -161,11 +161,14 @@ def changes_of(begin: Callable[[], object], log: Path) -> int:
     beside = log.with_suffix(".changes")
 
     def count() -> None:
-        changes = counted(log.parent)
-        sys.addaudithook(lambda *event: None if not changes(*event) else None)
+        changes = Counted(log.parent)
+
+        def count_one(*event: Any) -> None:
+            changes(*event)
+
+        sys.addaudithook(count_one)
         begin()
-        found = changes.found
-        beside.write_text(str(found))
+        beside.write_text(str(changes.found))
 
     whole(count, log)
     return int(beside.read_text())
@@ -199,7 +202,7 @@ def compare(folder: Path, whole: Path, tally: Tally) -> None:
     same = {k: v[1] for k, v in now.items()} == {k: v[1] for k, v in truth.items()}
     studies = all(_study(folder, name) == _study(whole, name) for name in truth) if same else False
     mismatches = verify(Store(folder)).mismatches
-    left = [p for p in folder.rglob(".*")]
+    left = list(folder.rglob(".*"))
     tally.corrupted += len(mismatches)
     tally.equal += same and studies and not left
     tally.remarks += [f"{m.file}: {m.why}" for m in mismatches] + [str(path) for path in left]
