@@ -130,10 +130,11 @@ def gains(board: Board, kind: str, metric: str | None = None) -> pd.DataFrame:
     (`leak`), by redacted texts (`redaction`), or by a split's random twin (`optimism`).
 
     One row for each task, split, level, model and inputs, with the columns of `GAINS`; `metric` is
-    the first that the table has. Raises `InputError` for a board without two such tables.
+    the first that the table has; floors are left out. Raises `InputError` for a board without two
+    such tables.
     """
     columns = GAINS[kind]
-    gained = board.rows[board.rows[columns[0]].notna()]
+    gained = board.rows[board.rows[columns[0]].notna() & ~board.rows["is_floor"]]
     leads = []
     for _, table in gained.groupby(list(GROUP), sort=False):
         names = board.metrics if metric is None else (metric,)

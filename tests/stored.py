@@ -12,6 +12,19 @@ import pandas as pd
 from benchmark.receipts import json_bytes, sha256
 from benchmark.store import Store, parquet_bytes
 
+FITTED: dict[str, Any] = {
+    "schema": 1,
+    "key": "k",
+    "cell": {"split_hash": "h", "dataset_fingerprint": "f"},
+    "status": "done",
+    "target": {"kind": "binary", "classes": ["no", "yes"]},
+    "rows": {"train": 1, "valid": 1, "test": 1, "excluded": 0, "test_classes": {"no": 1, "yes": 0}},
+    "seconds": {"fit": 0.5},
+    "is_floor": True,
+    "is_ceiling": False,
+}
+"""The least that the record of a finished cell holds."""
+
 
 def store_cell(root: Path, path: str, record: dict[str, Any], frame: pd.DataFrame) -> None:
     """Write a record of a done cell, completed with what every record has, and its predictions."""

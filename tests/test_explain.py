@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from stored import FITTED
 
 from benchmark import run
 from benchmark.explain import explanation
@@ -279,11 +280,12 @@ def stored(folder: Path, seeds: dict[int, dict[str, Any]]) -> Store:
     for seed, content in seeds.items():
         path = f"t/s/{content.pop('model', 'm')}/{seed}"
         (folder / path).mkdir(parents=True)
-        record = {"schema": 1, "status": "done", "key": str(seed), "cell": {}}
+        record = {**FITTED, "key": str(seed)}
         (folder / path / "record.json").write_text(json.dumps(record))
         (folder / path / "predictions.parquet").touch()
         (folder / path / "explanation.json").write_text(json.dumps(content))
         entry = {"task": "t", "split": "s", "as_of": "after", "path": path, "seed": seed}
+        entry["split_hash"] = "h"
         cells.append({**entry, "model": path.split("/")[2], "inputs": "both", "key": str(seed)})
     columns = {"phase": "registration", "enrollment": "after"}
     plan = {"schema": 1, "name": "n", "metrics": None, "cells": cells}

@@ -254,7 +254,8 @@ def test_a_redacted_table_is_held_against_the_texts_as_they_are(tmp_path: Path) 
     assert board.rows["leak_dividend"].isna().all()
     text = render(board, "terminal")
     assert "Brier ↓ on redacted texts above the same model's on the texts as they are" in text
-    with pytest.raises(InputError, match=r"no model .* the leak compares; .* set as_of: \[registration"):
+    expected = r"no model .* the leak compares; .* set as_of: \[registration"
+    with pytest.raises(InputError, match=expected):
         gains(board, "leak")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from stored import FITTED
 
 from benchmark import receipts, store
 from benchmark.cells import Cell, Result
@@ -50,18 +51,8 @@ KEY_CHANGES: list[tuple[dict[str, Any], bool]] = [
     ({"members": {"other/text": "place"}}, False),
     ({"redact": True}, False),
 ]
-OPENING = {"schema": 1, "key": "k", "cell": {"split_hash": "h", "dataset_fingerprint": "f"}}
-FITTED: dict[str, Any] = {
-    **OPENING,
-    "status": "done",
-    "target": {"kind": "binary", "classes": ["no", "yes"]},
-    "rows": {"train": 1, "valid": 1, "test": 1, "excluded": 0, "test_classes": {"no": 1, "yes": 0}},
-    "seconds": {"fit": 0.5},
-    "is_floor": True,
-    "is_ceiling": False,
-}
 DONE = Result(FITTED, pd.DataFrame({"id": ["a"], "p": [0.5]}))
-FAILED = Result({**OPENING, "status": "failed"}, None)
+FAILED = Result({**FITTED, "status": "failed"}, None)
 
 
 def test_a_cell_is_written_with_the_hash_of_its_predictions(tmp_path: Path) -> None:
