@@ -515,7 +515,7 @@ def _checked_data(data: DataConfig, base: Path, place: _Places) -> DataConfig:
         raise _first(error, place, kind, ("data",)) from None
     paths = getattr(checked, "path", None)
     for path in paths if isinstance(paths, list) else [paths]:
-        if isinstance(path, Path) and not path.exists():
+        if isinstance(path, Path) and not _exists(path):
             raise InputError(
                 f"{place(('data', 'path'))}: no file at {path}",
                 "a path relative to the config file, absolute, or from ${TRIALMARK_DATA}",
@@ -523,10 +523,17 @@ def _checked_data(data: DataConfig, base: Path, place: _Places) -> DataConfig:
     return data.model_copy(update={"options": checked.model_dump(mode="json")})
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # longer than a path may be
+        return False
+
+
 def resolve_path(text: str, base: Path) -> Path:
     """`text` with `~` and environment variables filled in, relative to the folder `base`.
 
-    Raises `InputError` for a variable that is not set.
+    Raises `InputError` for a variable that is not set, and for the home of nobody.
     """
     filled = os.path.expandvars(text)
     if "$" in filled:
@@ -535,5 +542,8 @@ def resolve_path(text: str, base: Path) -> Path:
             f"{DATA_VARIABLE} or another one in the environment",
             f"export {DATA_VARIABLE}=/path/to/data",
         )
-    path = Path(filled).expanduser()
+    try:
+        path = Path(filled).expanduser()
+    except RuntimeError:
+        raise InputError(f"{text}: there is no such home", "~ or the name of a user") from None
     return path if path.is_absolute() else base / path

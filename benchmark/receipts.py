@@ -61,7 +61,7 @@ def seal_holds(data: bytes) -> bool | None:
     """Whether JSON is, byte for byte, what `sealed` wrote; None where it has no seal."""
     try:
         found = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     if not isinstance(found, dict) or SEAL not in found:
         return None

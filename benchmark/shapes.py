@@ -134,9 +134,9 @@ class _Done(_Shape):
     seconds: dict[Text, Amount]
     is_floor: bool
     is_ceiling: bool
-    notes: _Notes = Field(default_factory=_Notes)
-    peak_memory_mb: Amount = 0.0
-    device_name: Text | None = None
+    notes: _Notes
+    peak_memory_mb: Amount
+    device_name: Text | None
     threads: int | None = None
     tuning: _Tuning | None = None
     environment: _Environment = Field(default_factory=_Environment)
@@ -149,7 +149,7 @@ class _Error(_Shape):
 
 
 class _Failed(_Shape):
-    cell: dict[str, Any]
+    cell: _Cell
     error: _Error | None = None
     target: _Target | None = None
 

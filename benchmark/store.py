@@ -173,7 +173,7 @@ class Store:
         record = _object(self.root / path / RECORD)
         if record is None or not {"status", "key", "cell"} <= set(record):
             return None
-        _check_schema(record, self.root / path / RECORD)
+        check_schema(record, self.root / path / RECORD)
         return record if is_record(record) else None
 
     def predictions(self, path: str | Path) -> pd.DataFrame:
@@ -188,7 +188,7 @@ class Store:
                 "delete its folder and run again",
             )
         frame = pd.read_parquet(io.BytesIO(data))
-        _check_predictions(frame, record, file)
+        check_predictions(frame, record, file)
         return frame
 
     def plan(self) -> dict[str, Any]:
@@ -201,7 +201,7 @@ class Store:
         plan = _object(file)
         if plan is None or not {"name", "metrics", "cells"} <= set(plan):
             raise InputError(f"{file} is damaged", "a plan", "run the config again")
-        _check_schema(plan, file)
+        check_schema(plan, file)
         wrong = flaw(PlanShape, plan)
         if wrong is not None:
             raise InputError(f"{file} is damaged: {wrong}", "a plan", "run the config again")
@@ -226,13 +226,14 @@ def _object(file: Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _check_schema(found: Mapping[str, Any], file: Path) -> None:
+def check_schema(found: Mapping[str, Any], file: Path) -> None:
+    """Raise `InputError` for what a later trialmark wrote."""
     schema = found.get("schema")
     if not isinstance(schema, int) or schema > SCHEMA:
         raise InputError(f"{file} has schema {schema}", f"at most {SCHEMA}", "update trialmark")
 
 
-def _check_predictions(frame: pd.DataFrame, record: Mapping[str, Any], file: Path) -> None:
+def check_predictions(frame: pd.DataFrame, record: Mapping[str, Any], file: Path) -> None:
     """Raise `InputError` unless it holds ids, parts, truth and probabilities of the classes."""
     classes = record["target"]["classes"]
     several = record["target"]["kind"] == "multilabel"

@@ -19,8 +19,18 @@ import pandas as pd
 
 from benchmark.cells import SCHEMA, Cell
 from benchmark.receipts import seal_holds, sha256
+from benchmark.shapes import PlanShape, flaw, is_record
 from benchmark.splits import PARTS, Split
-from benchmark.store import EXPLANATION, PLAN, PREDICTIONS, RECORD, TEXTS, Store
+from benchmark.store import (
+    EXPLANATION,
+    PLAN,
+    PREDICTIONS,
+    RECORD,
+    TEXTS,
+    Store,
+    check_predictions,
+    check_schema,
+)
 from features.errors import InputError, one_line
 
 HASHED = {
@@ -72,6 +82,7 @@ class Verdict:
         if file not in {mismatch.file for mismatch in self.mismatches}:
             self.mismatches.append(Mismatch(file, why))
         self.proven = [name for name in self.proven if name != file]
+        self.unproven = [name for name in self.unproven if name != file]
 
 
 def verify(store: Store) -> Verdict:
@@ -84,6 +95,12 @@ def verify(store: Store) -> Verdict:
         store.plan()  # says so
     verdict = Verdict()
     plan = _sealed(store.root, PLAN, verdict)
+    if plan is not None:
+        check_schema(plan, store.root / PLAN)
+        wrong = flaw(PlanShape, plan)
+        if wrong is not None:
+            verdict.fail(PLAN, f"it is no plan: {one_line(wrong, 200)}")
+            plan = None
     splits = _splits(store.root, verdict)
     sums: Mapping[str, str] = {} if plan is None else plan.get("files", {})
     for name, wanted in sums.items():
@@ -147,7 +164,9 @@ def _cell(root: Path, path: str, splits: Mapping[str, pd.DataFrame], verdict: Ve
     """A record, the files it describes, and that they belong together."""
     name = f"{path}/{RECORD}"
     record = _sealed(root, name, verdict)
-    if record is None or not {"schema", "key", "cell", "status"} <= set(record):
+    if record is not None:
+        check_schema(record, root / name)
+    if record is None or not is_record(record):
         verdict.fail(name, "it is no record of a cell")
         return
     _key(record, path, verdict)
@@ -186,7 +205,13 @@ def _rows(
     split = splits.get(record["cell"].get("split_hash"))
     if split is None:
         return  # lost or damaged, which is told of the split
-    frame = pd.read_parquet(io.BytesIO((root / path / PREDICTIONS).read_bytes()))
+    file = root / path / PREDICTIONS
+    try:
+        frame = pd.read_parquet(io.BytesIO(file.read_bytes()))
+        check_predictions(frame, record, file)
+    except (InputError, ValueError) as error:
+        verdict.fail(f"{path}/{PREDICTIONS}", one_line(error, 200))
+        return
     for part in frame["part"].unique():
         wanted = set(split["id"][split["part"] == part])
         if set(frame["id"][frame["part"] == part]) != wanted:

@@ -22,6 +22,9 @@ FITTED: dict[str, Any] = {
     "seconds": {"fit": 0.5},
     "is_floor": True,
     "is_ceiling": False,
+    "notes": {},
+    "peak_memory_mb": 1.0,
+    "device_name": "a processor",
 }
 """The least that the record of a finished cell holds."""
 

@@ -80,7 +80,8 @@ def test_a_failed_cell_makes_exit_code_1_and_status_says_why(
     assert "Not in the table: trial-outcome stratified seed 42 faulty none: failed" in printed
     lines = call("status", tmp_path / "out")[1].splitlines()
     assert lines[0] == "6 cells: 4 done, 2 failed, 0 missing"
-    assert lines[1].endswith("as of registration: ArithmeticError: the trap is set")
+    assert lines[1] == f"so far: trialmark leaderboard {tmp_path / 'out'}"
+    assert lines[2].endswith("as of registration: ArithmeticError: the trap is set")
     trap.unlink()
     assert call("run", path, "--out", tmp_path / "out", "--only-failed")[0] == 0
 
