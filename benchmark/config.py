@@ -159,7 +159,7 @@ class Source:
         self.name = name
         try:
             self.node = yaml.compose(text, Loader=yaml.SafeLoader)
-            self.data = yaml.load(text, Loader=_UniqueKeys)
+            self.data = yaml.load(text, Loader=_UniqueKeys)  # nosec B506
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             line = "" if mark is None else f":{mark.line + 1}"

@@ -170,8 +170,12 @@ class _Worker:
 
     def take(self, cell: Cell) -> None:
         """Begin a cell; its clock starts when the process is up."""
-        self.cell, self.future = cell, self.pool.submit(_do_here, cell)
-        self.since = None
+        self.cell, self.since = cell, None
+        try:
+            self.future = self.pool.submit(_do_here, cell)
+        except BrokenProcessPool as error:  # it died while it had nothing to do
+            self.future = Future()
+            self.future.set_exception(error)
 
     def check(self, limits: Limits) -> None:
         """Kill the process if its cell is over the limits."""
@@ -210,7 +214,7 @@ def _in_workers(
                     status = _status(worker, work)
                     watcher.finished(worker.cell, status) if status else lost.append(worker.cell)
                     worker.cell = None
-                    if worker.future.exception() is not None:
+                    if waiting and worker.future.exception() is not None:
                         worker.end()
                         workers[at] = _Worker(work)
                 elif worker.cell is not None:

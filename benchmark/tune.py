@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmark.bootstrap import interval
 from benchmark.dataset import Dataset
 from benchmark.folds import inner_folds
 from benchmark.metrics import Scored, metric_of, score
@@ -25,7 +26,7 @@ from benchmark.splits import Split
 from features.columns import Columns
 from features.errors import one_line
 from models import build, check_params, model_class
-from models.base import Context, Ints, Target, Timer
+from models.base import Context, Floats, Ints, Target, Timer
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -35,6 +36,7 @@ MANY = 1000
 """Rows of its rarest class that make a valid part large enough to tune on alone."""
 FOLDS = 5
 UNPRUNED = 5
+DRAWS = 1000
 """Trials that run to their end before any is pruned."""
 
 
@@ -66,9 +68,10 @@ def tune(
 ) -> Tuned:
     """The best parameters of a study on inner folds.
 
-    Trial 0 has the parameters to begin with. A later trial replaces it only if its mean score over
-    the folds is better by more than the standard error of that difference (Breiman et al. 1984,
-    the one-standard-error rule, paired over folds): else what wins is the luck of a few rows.
+    Trial 0 has the parameters to begin with. The best of the others replaces it only if the 95 %
+    interval of its gain leaves out 0: the gain is the mean over the folds, its draws are of their
+    rows and paired. The best of many trials on a few hundred rows of a class is mostly luck; spread
+    over the folds would not show that, as two fits err on the same rows in each of them.
     `journal` is a file that a killed study resumes from. The valid rows may stand in inner folds;
     so thresholds and calibration, chosen on them later, have seen them once.
     """
@@ -80,7 +83,7 @@ def tune(
     names = list(setting.columns.names)
     fits = [((X[names], y), (V[names], v)) for (X, y), (V, v) in parts]
 
-    def score_fold(params: Mapping[str, Any], fold: int) -> float:
+    def predict_fold(params: Mapping[str, Any], fold: int) -> Floats:
         (X, y), valid = fits[fold]
         model = build(
             setting.model,
@@ -89,8 +92,11 @@ def tune(
             target=data.target,
             context=replace(context, timer=Timer()),
         )
-        proba = model.fit(X, y, valid).predict_proba(valid[0])
-        return _worth(objective, data.target, valid[1], proba)
+        return model.fit(X, y, valid).predict_proba(valid[0])
+
+    def score_fold(params: Mapping[str, Any], fold: int) -> float:
+        y, proba = fits[fold][1][1], predict_fold(params, fold)
+        return float(_worth(objective, data.target, y, proba)[0])
 
     with _quiet():
         study = _study(journal)
@@ -98,18 +104,28 @@ def tune(
         stopped_by = _run(
             study, setting, space=space, folds=len(fits), score_fold=score_fold, seed=context.seed
         )
-        chosen = _chosen(study)
-        params = {**setting.params, **_params(study, chosen)}
+        best = _best(study)
+        begin, found = ({**setting.params, **_params(study, trial)} for trial in (0, best))
+        gain = None
+        if best:
+            pairs = [
+                (valid[1], predict_fold(found, fold), predict_fold(begin, fold))
+                for fold, (_, valid) in enumerate(fits)
+            ]
+            gain = _gain(objective, data.target, pairs, seed=context.seed)
+        chosen = best if gain is not None and gain["low"] > 0 else 0
         report = {
             "objective": objective,
             "folds": len(fits),
             "budget": {name: setting.options[name] for name in ("trials", "seconds")},
             "stopped_by": stopped_by,
             "searched": sorted(space),
+            "best": best,
+            "gain": gain,
             "chosen": chosen,
             "trials": [_trial_json(trial) for trial in _ended(study)],
         }
-    return Tuned(params, report)
+    return Tuned(found if chosen else begin, report)
 
 
 def searched(setting: Setting, target: Target) -> dict[str, BaseDistribution]:
@@ -145,11 +161,31 @@ def _folds(asked: int | None, data: Dataset, split: Split) -> int:
     return 1 if counts.min() >= MANY else FOLDS
 
 
-def _worth(objective: str, target: Target, y: Ints, proba: np.ndarray) -> float:
-    """The objective's value, turned round where lower is better."""
+def _worth(
+    objective: str, target: Target, y: Ints, proba: Floats, weights: Floats | None = None
+) -> Floats:
+    """The objective's values, (draws,), turned round where lower is better."""
     tuned = (y, proba) if objective.endswith("@valid") else None
-    value = float(score(objective, Scored.of(target, y, proba=proba, valid=tuned))[0])
-    return value if metric_of(objective).higher_is_better else -value
+    values = score(objective, Scored.of(target, y, proba=proba, valid=tuned), weights=weights)
+    return values if metric_of(objective).higher_is_better else -values
+
+
+def _gain(
+    objective: str, target: Target, folds: Sequence[tuple[Ints, Floats, Floats]], *, seed: int
+) -> dict[str, float]:
+    """By how much the first probabilities of each fold score higher than the second ones.
+
+    The mean over folds, and its 95 % interval from paired bootstrap draws of each fold's rows.
+    """
+    rng = np.random.default_rng([seed, zlib.crc32(b"gain by tuning")])
+    value, draws = 0.0, np.zeros(DRAWS)
+    for y, after, before in folds:
+        counts = rng.multinomial(len(y), np.full(len(y), 1 / len(y)), size=DRAWS).astype(float)
+        for proba, share in ((after, 1 / len(folds)), (before, -1 / len(folds))):
+            value += share * float(_worth(objective, target, y, proba)[0])
+            draws += share * _worth(objective, target, y, proba, counts)
+    low, high = interval(draws)
+    return {"value": round(value, 6), "low": round(low, 6), "high": round(high, 6)}
 
 
 def _study(journal: Path | None) -> Study:
@@ -253,20 +289,17 @@ def _seconds(study: Study) -> float:
     return sum(float(trial.user_attrs["seconds"]) for trial in _ended(study))
 
 
-def _chosen(study: Study) -> int:
-    """Place among the ended trials of the one to use: see `tune`."""
+def _best(study: Study) -> int:
+    """Place among the ended trials of the one with the highest mean, of equal ones the first."""
     from optuna.trial import TrialState
 
     trials = _ended(study)
     whole = [n for n, trial in enumerate(trials) if trial.state == TrialState.COMPLETE]
-    best = max(whole, key=lambda n: (trials[n].value, -n))
-    gain = np.subtract(trials[best].user_attrs["scores"], trials[0].user_attrs["scores"])
-    error = gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else 0.0
-    return best if gain.mean() > error else 0
+    return max(whole, key=lambda n: (trials[n].value, -n))
 
 
-def _params(study: Study, chosen: int) -> dict[str, Any]:
-    params: dict[str, Any] = _ended(study)[chosen].params
+def _params(study: Study, place: int) -> dict[str, Any]:
+    params: dict[str, Any] = _ended(study)[place].params
     return params
 
 

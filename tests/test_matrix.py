@@ -43,6 +43,22 @@ def deadly_start(work: Any) -> None:
     here._begin(work)
 
 
+def deadly_end(work: Any) -> None:
+    """Begin a worker that is killed after it has stored a linear model, before it says so."""
+    from benchmark import executor as here
+
+    whole = here.do
+
+    def do(cell: Cell, work: Any) -> str:
+        status = whole(cell, work)
+        if cell.model == "tfidf-logreg":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return status
+
+    here.do = do
+    here._begin(work)
+
+
 class Log:
     """A watcher that remembers which cells were fitted and how each ended."""
 
@@ -290,6 +306,24 @@ def test_a_dead_worker_is_a_failed_cell_and_the_others_go_on(
     assert states.loc["tfidf-logreg", "error"].startswith("WorkerDied: the worker process died")
     assert states.loc["prior", "state"] == "done"
     assert states.loc["ceiling", "state"] == "done"
+
+
+def test_a_worker_that_dies_after_its_last_step_has_finished_its_cell(
+    small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small |= {"models": ["prior", "tfidf-logreg"], "splits": "stratified"}
+    small["tune"] = {"trials": 1, "folds": 2}
+    real = executor.ProcessPoolExecutor
+
+    def deadly(*args: Any, **kwargs: Any) -> Any:
+        return real(*args, **{**kwargs, "initializer": deadly_end})
+
+    monkeypatch.setattr(executor, "ProcessPoolExecutor", deadly)
+    log = Log()
+    done = benchmark.run(small, out=tmp_path, executor="process", watcher=log)
+    assert set(done.status()["state"]) == {"done"}
+    assert log.ends == ["done"] * 3
+    assert len(log.fitted) == 3
 
 
 def test_a_folder_of_other_files_is_left_alone(small: dict[str, Any], tmp_path: Path) -> None:

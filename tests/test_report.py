@@ -357,7 +357,7 @@ def html(whole: Store) -> str:
 
 def test_untrusted_text_stays_text(html: str) -> None:
     read = Read(html)
-    assert len(read.scripts) == 4  # the data and three of our own
+    assert len(read.scripts) == 3  # the data, the chart library and the page's own
     assert EVIL not in "".join(read.scripts)
     assert read.text.count(EVIL) > 10
     data = json.loads(read.scripts[0])
@@ -374,6 +374,17 @@ def test_only_the_pages_own_scripts_may_run_and_nothing_is_loaded(html: str) -> 
     assert not [a for tag in ("img", "iframe", "script", "link", "object") for a in read.all(tag)
                 if not (a.get("href") or a.get("src") or "data:").startswith("data:")]  # fmt: skip
     assert all((a["href"] or "").startswith("#") for a in read.all("a"))
+
+
+def test_the_notices_that_the_licences_of_the_chart_libraries_ask_for_are_shown(html: str) -> None:
+    shown = " ".join(Read(html).text.split())
+    for holder in (
+        "2010-2023 Mike Bostock",
+        "2020-2025 Observable, Inc.",
+        "(c) 2023 Julien Barnier",
+    ):
+        assert f"Copyright {holder}" in shown
+    assert "copyright notice and this permission notice appear in all copies" in shown
 
 
 def test_every_link_has_its_place_and_every_id_is_unique(html: str) -> None:
@@ -451,3 +462,16 @@ def test_the_command_writes_the_file_byte_for_byte(
     )
     code, _, err = call("leaderboard", tmp_path / "none", "--format", "html")
     assert (code, err.count("\n")) == (2, 1)
+
+
+def test_the_report_says_which_extra_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    from importlib import metadata
+
+    from benchmark.report import page
+
+    def absent(name: str) -> None:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "distribution", absent)
+    with pytest.raises(InputError, match=r"pip install 'trialmark\[report\]'"):
+        page._bundle()

@@ -74,38 +74,45 @@ def test_the_first_trial_is_what_one_begins_with_and_a_clearly_better_one_replac
     assert first["params"] == {"x": 0.1, "still": 3}
     assert abs(found.params["x"] - 0.7) < 0.6 / 2  # nearer to the best than the default is
     assert found.params == {"limit": 2.0, **chosen["params"]}
-    assert np.mean(chosen["scores"]) > np.mean(first["scores"])
+    gain = found.report["gain"]
+    assert gain["value"] == pytest.approx(np.mean(chosen["scores"]) - np.mean(first["scores"]))
+    assert 0 < gain["low"] < gain["value"] < gain["high"]
     assert len(found.report["trials"]) == 12
     assert found.report["stopped_by"] == "trials"
 
 
 def test_the_default_stays_where_no_trial_is_better_by_more_than_chance() -> None:
     found = run(params={"x": 0.7})  # nothing beats the best
-    assert found.report["chosen"] == 0
+    assert (found.report["chosen"], found.report["best"], found.report["gain"]) == (0, 0, None)
     assert found.params == {"x": 0.7, "still": 3, "limit": 2.0}
 
 
-def test_a_gain_within_its_standard_error_over_the_folds_is_not_taken() -> None:
-    from benchmark.tune import _chosen
+def test_the_gain_is_the_mean_over_folds_and_its_interval_is_paired() -> None:
+    """The Brier score is a mean of squares: its value and standard error are known."""
+    from benchmark.tune import _gain
 
-    class Study:
-        def __init__(self, *scores: list[float]) -> None:
-            from optuna.trial import TrialState, create_trial
+    rng = np.random.default_rng(0)
+    folds, losses = [], []
+    for n in (400, 100):
+        y = rng.integers(0, 2, n)
+        before = rng.uniform(0.2, 0.8, n)
+        after = before + rng.normal(0, 0.02, n)  # nearly the same: a narrow interval
+        folds.append((y, *(np.column_stack([1 - p, p]) for p in (after, before))))
+        losses.append((before - y) ** 2 - (after - y) ** 2)
+    gain = _gain("brier", BINARY, folds, seed=1)
+    assert gain["value"] == pytest.approx(np.mean([one.mean() for one in losses]), abs=1e-6)
+    error = np.sqrt(sum(one.var() / len(one) for one in losses)) / 2
+    assert gain["high"] - gain["low"] == pytest.approx(2 * 1.96 * error, rel=0.15)
 
-            self.trials = [
-                create_trial(
-                    value=float(np.mean(one)), state=TrialState.COMPLETE, user_attrs={"scores": one}
-                )
-                for one in scores
-            ]
 
-        def get_trials(self, deepcopy: bool) -> list[Any]:
-            return self.trials
-
-    # gains +.3, -.2, +.1, -.1: mean .025, standard error .111
-    assert _chosen(Study([0.5, 0.5, 0.5, 0.5], [0.8, 0.3, 0.6, 0.4])) == 0
-    # gains +.1, +.2, +.1, +.2: mean .15, standard error .029
-    assert _chosen(Study([0.5, 0.5, 0.5, 0.5], [0.6, 0.7, 0.6, 0.7])) == 1
+def test_a_gain_whose_interval_holds_0_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    gain = {"value": 0.1, "low": -0.01, "high": 0.2}
+    monkeypatch.setattr("benchmark.tune._gain", lambda *rest, **more: gain)
+    found = run()
+    assert found.report["best"] > 0
+    assert found.report["gain"] == gain
+    assert found.report["chosen"] == 0
+    assert found.params == {"x": 0.1, "still": 3, "limit": 2.0}
 
 
 def test_test_rows_are_never_fitted_and_every_fold_trains_on_train_and_valid() -> None:
@@ -145,7 +152,7 @@ def test_a_finished_study_is_not_fitted_again(tmp_path: Path) -> None:
     whole = run(journal=tmp_path / "study.jsonl")
     fits = len(Tunable.fitted)
     again = run(journal=tmp_path / "study.jsonl")
-    assert len(Tunable.fitted) == fits
+    assert len(Tunable.fitted) == fits + 2 * 4  # the first and the best, whose gain is drawn anew
     assert again == whole
 
 

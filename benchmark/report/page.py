@@ -6,7 +6,8 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib import resources
+from importlib import metadata, resources
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +30,11 @@ from features.errors import InputError
 if TYPE_CHECKING:
     import jinja2
 
-SCRIPTS = ("vendor/d3.min.js", "vendor/plot.min.js", "report.js")
-"""In the order they are put in; a page runs these and no other."""
+CHARTS = "pyobsplot"
+"""The distribution that carries D3 and Observable Plot as one script: a module that sets
+`window.d3` and `window.Plot`. Its place is no public interface, so pyproject.toml pins the version.
+"""
+BUNDLE = "pyobsplot/static/static-widget.js"
 EXAMPLES, _A_MODEL = 60, 3
 """Most explained rows of the page and of a model."""
 
@@ -47,7 +51,7 @@ def report(store: Store, metric: str | None = None) -> str:
     slices = read_slices(store)
     parts = {one.number: series.slice_series(one, slices) for one in found if slices is not None}
     data = _data(store, board, found, parts)
-    scripts = [_text(name) for name in SCRIPTS]
+    scripts = [_bundle(), (resources.files(__package__) / "report.js").read_text(encoding="utf-8")]
     return (
         _environment()
         .get_template("report.html.jinja")
@@ -68,7 +72,7 @@ def report(store: Store, metric: str | None = None) -> str:
             scripts=[_safe(text) for text in scripts],
             style=_safe(_environment().get_template("report.css.jinja").render()),
             policy=policy(scripts),
-            licences=_text("vendor/LICENSES.txt"),
+            licence=metadata.distribution(CHARTS).read_text("licenses/LICENSE"),
         )
     )
 
@@ -83,14 +87,23 @@ def policy(scripts: Sequence[str]) -> str:
     )
 
 
-def _text(name: str) -> str:
-    return (resources.files("benchmark.report") / name).read_text(encoding="utf-8")
+def _bundle() -> str:
+    # found by its distribution: `importlib.resources` would import it, with IPython and polars
+    try:
+        place = metadata.distribution(CHARTS).locate_file(BUNDLE)
+    except metadata.PackageNotFoundError:
+        raise InputError(
+            f"the HTML report without the package {CHARTS}",
+            "its drawing library",
+            "pip install 'trialmark[report]'",
+        ) from None
+    return Path(str(place)).read_text(encoding="utf-8")
 
 
 def _safe(text: str) -> Any:
     from markupsafe import Markup
 
-    return Markup(text)
+    return Markup(text)  # nosec B704
 
 
 def _pages(store: Store) -> list[Page]:

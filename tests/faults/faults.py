@@ -340,7 +340,7 @@ def killed_workers(it: Rig, times: int) -> Tally:
 
 
 FAULTS: tuple[tuple[Fault, int, int], ...] = (
-    (killed_at_a_change, 40, 4),
+    (killed_at_a_change, 40, 3),
     (killed_at_a_time, 20, 0),
     (killed_with_workers, 3, 0),
     (killed_workers, 3, 0),
@@ -348,7 +348,7 @@ FAULTS: tuple[tuple[Fault, int, int], ...] = (
     (read_only, 5, 0),
     (two_at_once, 4, 1),
     (clock_jumps, 4, 0),
-    (damaged_cache, 10, 1),
+    (damaged_cache, 10, 0),
     (cut_studies, 10, 1),
 )
 """Each fault, and how many times it is done: in the whole suite, and in the part that is a test."""
