@@ -61,7 +61,7 @@ def test_one_cell_of_each_model_is_fitted_again_and_is_the_same(
 
 
 def doctored(folder: Path, label: str) -> None:
-    """Stored predictions of a model as another fit might have left them: one is .25 nearer to .5."""
+    """Stored predictions of a model as another fit might leave them: one is .25 nearer to .5."""
     (file,) = (f for f in folder.rglob("record.json") if f.parts[-3] == label)
     frame = pd.read_parquet(file.with_name("predictions.parquet"))
     moved = frame.loc[0, "p_completed"] + (0.25 if frame.loc[0, "p_completed"] < 0.5 else -0.25)

@@ -33,6 +33,7 @@ from benchmark.report.series import (
 from benchmark.report.tables import Group, groups
 from benchmark.report.verdicts import verdicts
 from benchmark.store import Store
+from features.errors import InputError
 
 EVIL = "<script>window.evil = 1</script>"
 TRUTH = [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]

@@ -214,8 +214,8 @@ def _maturity_sheets(board: Board, leads: Sequence[str]) -> list[Sheet]:
         )
         sheets.append(
             Sheet(
-                title=f"{task} · {split} split · as of {as_of} · {metric_title(str(metric))} with and "
-                "without rows too young to have an outcome",
+                title=f"{task} · {split} split · as of {as_of} · {metric_title(str(metric))} "
+                "with and without rows too young to have an outcome",
                 header=("model", "inputs", "all", "mature", "rank", "rank mature"),
                 numeric=(False, False, *[True] * 4),
                 rows=cells,
