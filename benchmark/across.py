@@ -132,7 +132,8 @@ def _values(boards: Sequence[Board], metric: str) -> pd.DataFrame:
         raise InputError(f"boards of scoring versions {versions}", "one", "print them again")
     found = found.assign(name=found["model"] + "/" + found["inputs"])
     table = ["dataset_fingerprint", "task", "split", "as_of"]
-    everywhere = found.groupby("name")["value"].count() == len(found[table].drop_duplicates())
+    stands_in = found[["name", *table]].drop_duplicates().groupby("name").size()
+    everywhere = stands_in == len(found[table].drop_duplicates())
     found = found[found["name"].isin(everywhere.index[everywhere])]
     if found.empty:
         raise InputError(f"no model has {metric} in every table", "at least one")

@@ -46,6 +46,9 @@ _ASKED_BY = {
     "optimism": "splits: [temporal, {name: twin, of: temporal}]",
 }
 _ROWS = ("seeds", "n_test")
+DECIMALS = 9
+"""Of a board's numbers in JSON and CSV: `verify` computes these digits again on any processor,
+though processors add in different orders."""
 
 
 @dataclass(frozen=True)
@@ -134,9 +137,8 @@ def gains(board: Board, kind: str, metric: str | None = None) -> pd.DataFrame:
     such tables.
     """
     columns = GAINS[kind]
-    gained = board.rows[board.rows[columns[0]].notna() & ~board.rows["is_floor"]]
     leads = []
-    for _, table in gained.groupby(list(GROUP), sort=False):
+    for _, table in gained(board, kind).groupby(list(GROUP), sort=False):
         names = board.metrics if metric is None else (metric,)
         has = [name for name in names if name in set(table["metric"])]
         leads.append(table[table["metric"].isin(has[:1])])
@@ -147,6 +149,11 @@ def gains(board: Board, kind: str, metric: str | None = None) -> pd.DataFrame:
             f"set {_ASKED_BY[kind]}",
         )
     return pd.concat(leads)[[*GROUP, "model", "inputs", "metric", "value", *columns, *_ROWS]]
+
+
+def gained(board: Board, kind: str) -> pd.DataFrame:
+    """The board's rows with a gain of this kind, those of floors left out."""
+    return board.rows[board.rows[GAINS[kind][0]].notna() & ~board.rows["is_floor"]]
 
 
 def check_comparable(rows: pd.DataFrame) -> None:
@@ -233,8 +240,9 @@ def _detectable(ranked: Sequence[Contender], metric: str) -> float | None:
 
 def _compared_with(level: str, levels: Sequence[str]) -> dict[str, str]:
     """The level that a level's values are compared with, by kind of gain; `levels` in order."""
-    if level.endswith(REDACTED):
-        return {"redaction": level.removesuffix(REDACTED)}
+    plain = level.removesuffix(REDACTED)
+    if plain != level and plain in levels:
+        return {"redaction": plain}
     return {} if level == levels[0] else {"leak": levels[0]}
 
 

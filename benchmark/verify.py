@@ -18,6 +18,7 @@ from typing import Any
 import pandas as pd
 
 from benchmark.cells import SCHEMA, Cell
+from benchmark.leaderboard import DECIMALS, leaderboard
 from benchmark.receipts import seal_holds, sha256
 from benchmark.shapes import PlanShape, flaw, is_record
 from benchmark.splits import PARTS, Split
@@ -42,8 +43,6 @@ HASHED = {
 BOARDS = {"leaderboard.json": "json", "leaderboard.csv": "csv", "leaderboard.md": "markdown"}
 """Leaderboards that stand in a results folder, and their formats."""
 ROW = ("task", "split", "as_of", "model", "inputs", "metric")
-
-_DECIMALS = 9
 
 
 @dataclass(frozen=True)
@@ -244,7 +243,6 @@ def _split_of(root: Path, entry: Mapping[str, Any]) -> Path:
 
 def _boards(store: Store, verdict: Verdict) -> None:
     """That the predictions can be scored, and that stored leaderboards come out again."""
-    from benchmark.leaderboard import leaderboard
     from benchmark.render import render
 
     states = [store.state(entry["path"]) for entry in store.plan()["cells"]]
@@ -295,7 +293,6 @@ def _board_flaw(
 
 def _ranked_by(store: Store, metric: str) -> list[dict[str, Any]]:
     """The rows of the board that is ranked by a metric; none where it fits no task."""
-    from benchmark.leaderboard import leaderboard
     from benchmark.render import render
 
     try:
@@ -306,7 +303,9 @@ def _ranked_by(store: Store, metric: str) -> list[dict[str, Any]]:
 
 
 def _equal(stored: Any, computed: Any) -> bool:
-    """Equality; of fractions to nine decimals, as processors add in different orders."""
+    """Equality; of fractions to half of the last decimal that is written, with no more stored."""
     if isinstance(stored, float) and isinstance(computed, float):
-        return math.isclose(stored, computed, rel_tol=0, abs_tol=10**-_DECIMALS)
+        return stored == round(stored, DECIMALS) and math.isclose(
+            stored, computed, rel_tol=0, abs_tol=0.5 * 10**-DECIMALS
+        )
     return bool(stored == computed)

@@ -95,6 +95,14 @@ def test_only_models_of_every_table_are_compared() -> None:
         across([board([{"a": 0.9}, {"b": 0.9}])], "roc_auc")
 
 
+def test_a_table_in_two_boards_counts_once() -> None:
+    # d stands twice in one of four tables, which is not in every table
+    again = board([{**ORDERED[0], "d": 0.1}])
+    found = across([board(ORDERED), again, again], "roc_auc")
+    assert found.mean_ranks.to_dict() == {"a/text": 1, "b/text": 2, "c/text": 3}
+    assert found.values.shape == (4, 3)
+
+
 def test_boards_of_two_scoring_versions_are_refused() -> None:
     with pytest.raises(InputError, match="boards of scoring versions 1, 2; expected one"):
         across([board(ORDERED), board(ORDERED, scoring=2, split="t")], "roc_auc")

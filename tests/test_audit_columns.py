@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -105,6 +106,30 @@ def test_batch_that_tells_the_label_is_found_with_scores_within_batches() -> Non
     assert pooled > 0.7
     assert inside == 0.5
     assert "by: source" in found.advice
+
+
+def test_batches_of_one_class_each_have_no_score_within() -> None:
+    report = audited(rows_of(registry(source=np.where(STOPPED, "north", "south"), masking="NONE")))
+    (found,) = findings(report, "A07")
+    assert found.numbers["within"] == {}
+    json.dumps(report.to_json(), allow_nan=False)  # the results folder keeps it
+
+
+def test_numbered_batches_may_be_missing() -> None:
+    batch = pd.Series(np.where(right(0.76), 1.0, 2.0)).where(np.arange(N) >= 10)
+    (found,) = findings(audited(rows_of(registry(Site=batch, masking=["NONE"] * N))), "A07")
+    assert (found.where, found.numbers["batches"]) == ("Site", 3)
+    assert found.numbers["within"]["masking"][1] == 0.5
+
+
+def test_batch_column_of_too_many_values_is_probed_as_any_other() -> None:
+    # 201 sites, all trials of a site ended alike: two trials a site
+    site = [f"{STOPPED[row]} {row // 4}" for row in range(N)]
+    site[0] = "alone"
+    report = audited(rows_of(registry(site=site)))
+    assert findings(report, "A07") == []
+    (found,) = findings(report, "A05", "site")
+    assert found.numbers["roc_auc"] > 0.7
 
 
 def test_batches_of_equal_rates_are_fine_and_no_batch_column_does_not_apply() -> None:

@@ -59,6 +59,13 @@ def test_temporal_split_counts_train_rows_that_ended_after_the_cut() -> None:
     assert [e.id for e in found.evidence] == ["T0000", "T0001", "T0002"]
 
 
+def test_temporal_split_without_immature_rows_is_asked_too() -> None:
+    frame = registry()
+    frame["completion_date"] = frame["start_date"].iloc[399]  # nothing ended before the last start
+    (found,) = findings(audited(rows_of(frame), split="temporal-mature"), "A12")
+    assert found.numbers == {"straddling": 240, "train": 240, "share": 1.0}
+
+
 def test_published_split_by_another_date_has_dates_that_straddle() -> None:
     frame = registry()
     swapped = frame["start_date"].to_numpy().copy()

@@ -65,6 +65,8 @@ def test_statements_do_not_matter_where_no_model_sees_text() -> None:
         ("The sponsor decided to discontinue the trial.", "decided to stop"),
         ("a business decision to end development", "decided to stop"),
         ("This study has been completed.", "completed"),
+        ("The study was\xa0terminated.", "stopped"),  # a no-break space
+        ("sponsor\u2019s decision to stop", "decided to stop"),
     ],
 )
 def test_statements_of_an_outcome_are_found(text: str, kind: str) -> None:

@@ -234,11 +234,24 @@ def test_the_leak_dividend_is_the_paired_gain_over_the_earliest_level(tmp_path: 
     assert json.loads(render(board, "json"))[0]["leak_p"] is None
 
 
+def test_floors_alone_gain_nothing_and_are_printed(tmp_path: Path) -> None:
+    cells = [put(tmp_path, "floor", SURE, as_of=level) for level in ("registration", "after")]
+    board = board_of(tmp_path, *cells, metrics=("brier",))
+    assert "leak dividend" not in render(board, "markdown")
+
+
 def test_a_level_that_lacks_a_seed_has_no_leak_dividend(tmp_path: Path) -> None:
     cells = [put(tmp_path, "m", SURE, seed=seed) for seed in (1, 2)]
     cells.append(put(tmp_path, "m", SURE, as_of="after"))
     with pytest.raises(InputError, match="no model scored in both tables that the leak"):
         gains(board_of(tmp_path, *cells), "leak")
+
+
+def test_redacted_texts_alone_have_their_leak_dividend(tmp_path: Path) -> None:
+    levels = {"registration, redacted": ERRING, "after, redacted": SURE}
+    cells = [put(tmp_path, "m", scores, as_of=level) for level, scores in levels.items()]
+    found = gains(board_of(tmp_path, *cells, metrics=("brier",)), "leak").iloc[0]
+    assert (found["as_of"], found["leak_dividend"]) == ("after, redacted", pytest.approx(-0.2))
 
 
 def test_a_redacted_table_is_held_against_the_texts_as_they_are(tmp_path: Path) -> None:

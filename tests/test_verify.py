@@ -216,9 +216,17 @@ def test_a_stored_score_that_does_not_come_out_of_the_predictions_is_found(
     file.write_text(json.dumps(rows, indent=1) + "\n")
     key = "t stratified registration m text roc_auc"
     assert flaws(run) == {"leaderboard.json": f"{key}: value is 0.76, computed 0.75"}
-    row["value"] = 0.75 + 1e-12  # another processor's last digit
+    row["value"] = 0.750000001  # the last digit that is written
+    file.write_text(json.dumps(rows, indent=1) + "\n")
+    assert list(flaws(run)) == ["leaderboard.json"]
+    row["value"] = 0.75 + 1e-12  # a digit too many
+    file.write_text(json.dumps(rows, indent=1) + "\n")
+    assert list(flaws(run)) == ["leaderboard.json"]
+    row["value"] = 0.75
     file.write_text(json.dumps(rows, indent=1) + "\n")
     assert flaws(run) == {}
+    assert any(len(str(each["low"])) == 11 for each in rows)  # as in 0.123456789
+    assert all(len(str(each["low"])) <= 12 for each in rows)
 
 
 def test_a_board_ranked_by_another_metric_comes_out_again(run: Store, call: Call) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 
@@ -34,10 +36,11 @@ def one_column(subject: Subject) -> list[Found]:
     """Columns of which each alone nearly predicts the label, out of fold."""
     if not subject.probes:
         raise NotApplicable(f"no class has {LEAST} rows in it and out of it")
+    batches = _batches(subject)
     return [
         _probed(subject, name)
         for name, probe in subject.probes.items()
-        if probe.low >= WARNING_AUC and name not in BATCHES
+        if probe.low >= WARNING_AUC and name not in batches
     ]
 
 
@@ -129,17 +132,22 @@ def _value(column: Column, value: object) -> str:
 
 def batch_effect(subject: Subject) -> list[Found]:
     """Columns that say where a row came from and tell the label."""
-    names = [
-        column.name
-        for column in subject.columns
-        if column.name in BATCHES
-        and 2 <= subject.data.X[column.name].nunique(dropna=False) <= MOST_LEVELS
-    ]
+    names = _batches(subject)
     if not names:
         raise NotApplicable("no column says where a row came from: " + ", ".join(BATCHES[:4]))
     if not subject.probes:
         raise NotApplicable(f"no class has {LEAST} rows in it and out of it")
     return [_batch(subject, name) for name in names if subject.probes[name].low > BATCH_WARNING]
+
+
+def _batches(subject: Subject) -> list[str]:
+    """Columns that say where a row came from; one of too many values is judged as any other."""
+    return [
+        column.name
+        for column in subject.columns
+        if column.name.lower() in BATCHES
+        and 2 <= subject.data.X[column.name].nunique(dropna=False) <= MOST_LEVELS
+    ]
 
 
 def _batch(subject: Subject, name: str) -> Found:
@@ -171,7 +179,10 @@ def _batch(subject: Subject, name: str) -> Found:
 
 
 def _within(subject: Subject, name: str) -> dict[str, tuple[float, float]]:
-    """ROC-AUC over all rows and within batches of the three best table columns in use."""
+    """ROC-AUC over all rows and within batches of the three best table columns in use.
+
+    Columns that no batch can score, as each is of one class alone, are left out.
+    """
     tables = {c.name for c in subject.columns if c.kind != "text"} & subject.in_use - {name}
     probes = {key: p for key, p in subject.probes.items() if key in tables}
     chosen = sorted(probes, key=lambda key: -probes[key].auc)[:3]
@@ -184,7 +195,8 @@ def _within(subject: Subject, name: str) -> dict[str, tuple[float, float]]:
         score = scores(X[column.name], column, truth, subject.folds)
         pooled = best(score, truth, [classes[place]]).auc
         # fold by fold: a fold with more positives was scored by rates from fewer
-        strata = batches.fillna("").astype(str) + [f"|{fold}" for fold in subject.folds]
+        strata = batches.astype("str").fillna("") + [f"|{fold}" for fold in subject.folds]
         inner = within(truth[:, 0], score[:, 0], np.asarray(strata))
-        found[column.name] = (round(pooled, 4), round(inner, 4))
+        if not math.isnan(inner):
+            found[column.name] = (round(pooled, 4), round(inner, 4))
     return found

@@ -33,7 +33,7 @@ def untrue_temporal(subject: Subject) -> list[Found]:
     dates = subject.data.dates
     if dates is None:
         raise NotApplicable("the rows have no date")
-    names = ("temporal", "rolling", "official")
+    names = ("temporal", "temporal-mature", "rolling", "rolling-mature", "official")
     splits = [split for split in subject.splits if family(split.name) in names]
     if not splits:
         raise NotApplicable("no split of this run is one by date or a published one")

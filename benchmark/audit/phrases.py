@@ -64,7 +64,7 @@ PATTERNS = {
         rf"|\b{_STUDY} did not (?:start|open|begin|proceed|take place|recruit|enrol+)\b"
     ),
     "decided to stop": (
-        rf"\b(?:business|strategic|sponsor'?s?|company|corporate|management) decision "
+        rf"\b(?:business|strategic|sponsor[^\w\s]?s?|company|corporate|management) decision "
         rf"(?:the |this |to )?(?:{_STUDY}|stop|terminat|discontinu|withdraw|end|halt|not to)"
         rf"|\b(?:decided|decision|elected|chose) (?:was made )?"
         rf"to (?:prematurely )?(?:stop|terminate|discontinue|withdraw|cancel|halt|close|suspend) "
@@ -105,7 +105,8 @@ def find(texts: Sequence[str]) -> list[Match]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    strings = pa.array(texts, pa.large_string())
+    # for RE2 \s is ASCII alone: a no-break space would hide what Python finds
+    strings = pc.replace_substring_regex(pa.array(texts, pa.large_string()), r"[^\PZ ]", " ")
     found = []
     for kind, compiled in _COMPILED.items():
         # RE2 is linear and reads whole columns at once: Python looks at the few hits alone

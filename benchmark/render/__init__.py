@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from benchmark.leaderboard import Board, check_comparable
+from benchmark.leaderboard import DECIMALS, Board, check_comparable
 from benchmark.render.csv_table import csv_table
 from benchmark.render.differences import across_table, difference_tables, stress_tables
 from benchmark.render.latex import latex
@@ -32,7 +32,7 @@ __all__ = [
 
 def _csv(board: Board) -> str:
     check_comparable(board.rows)
-    frame = board.rows.copy()
+    frame = board.rows.round(DECIMALS)
     for name in frame.columns[frame.dtypes == "str"]:  # no formula for a spreadsheet
         frame[name] = frame[name].str.replace(r"^([=+\-@\t\r])", r"'\1", regex=True)
     frame["seeds"] = frame["seeds"].map(lambda seeds: " ".join(map(str, seeds)))
@@ -41,7 +41,7 @@ def _csv(board: Board) -> str:
 
 def _json(board: Board) -> str:
     check_comparable(board.rows)
-    return frame_json(board.rows)
+    return frame_json(board.rows.round(DECIMALS))
 
 
 def frame_json(frame: pd.DataFrame) -> str:

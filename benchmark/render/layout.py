@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from benchmark.contenders import STOPPED
-from benchmark.leaderboard import GAINS, GROUP, Board, check_comparable, gains
+from benchmark.leaderboard import GAINS, GROUP, Board, check_comparable, gained, gains
 from benchmark.maturity import rank_changes
 from benchmark.metrics import label_of, metric_of
 from features.columns import KNOWN_AT
@@ -170,7 +170,7 @@ def _gain_sheets(board: Board) -> list[Sheet]:
     levels = sorted(board.rows["as_of"].unique(), key=_level)
     for kind, (title, what, note) in _GAINS.items():
         gain, low, high, p = GAINS[kind]
-        if board.rows[gain].isna().all():
+        if gained(board, kind).empty:
             continue
         for (task, split), rows in gains(board, kind).groupby(["task", "split"], sort=False):
             metric = metric_title(rows["metric"].iloc[0])
@@ -408,11 +408,13 @@ def _names(rows: pd.DataFrame, chosen: pd.Series) -> str:
 
 def _group_notes(board: Board) -> list[str]:
     """That draws take whole groups, and that few groups make intervals too narrow."""
-    sizes = board.rows["n_groups"].dropna()
-    if sizes.empty:
+    grouped = board.rows[board.rows["n_groups"].notna()]
+    if grouped.empty:
         return []
+    sizes, splits = grouped["n_groups"], grouped["split"].unique()
     few = " Intervals from so few groups are too narrow." if sizes.min() < _FEW_GROUPS else ""
-    return [f"In the group split the draws take whole groups.{few}"]
+    where = f"{' and '.join(splits)} split{'s' * (len(splits) > 1)}"
+    return [f"In the {where} the draws take whole groups.{few}"]
 
 
 def _read_notes(board: Board) -> list[str]:

@@ -31,11 +31,10 @@ def terminal(sheets: Sequence[Sheet]) -> str:
         if number and (sheets[number - 1].about or sheets[number - 1].notes):
             console.print()
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
-        for name, right in zip(sheet.header, sheet.numeric, strict=True):
-            header = Text(re.sub(r"(?<=AP) (?=\w)| (?=\[)|(?<!\n)(?=@)", "\n", name))
+        for name, right in zip(map(_header, sheet.header), sheet.numeric, strict=True):
             # a cut name would be a wrong name; numbers must stay on one line
             table.add_column(
-                header,
+                Text(name),
                 justify="right" if right else "left",
                 no_wrap=right or name == "label",
                 overflow="fold",
@@ -53,10 +52,16 @@ def terminal(sheets: Sequence[Sheet]) -> str:
     return written.getvalue().rstrip("\n")
 
 
+def _header(name: str) -> str:
+    """A column's title over several lines: what would widen the column goes below."""
+    return re.sub(r"(?<=AP) (?=\w)| (?=\[)|(?<!\n)(?=@)", "\n", name)
+
+
 def _width(sheet: Sheet) -> int:
     """Characters that the table takes with whole names and numbers."""
-    columns = zip(*sheet.rows, strict=True)
-    return sum(max(map(len, column)) + 2 for column in columns)
+    heads = (_header(name).split("\n") for name in sheet.header)
+    columns = zip(heads, zip(*sheet.rows, strict=True), strict=True)
+    return sum(max(map(len, (*head, *cells))) + 2 for head, cells in columns)
 
 
 def _stacked(cell: str) -> str:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from benchmark import explanations
 from benchmark.explanations import Page
-from benchmark.leaderboard import GAINS, Board, gains, leaderboard
+from benchmark.leaderboard import GAINS, Board, gained, gains, leaderboard
 from benchmark.render import layout
 from benchmark.render.explanation import environment, name_of
 from benchmark.report import series
@@ -144,7 +144,7 @@ def _gains(board: Board) -> dict[str, list[dict[str, Any]]]:
     table has the same model twice."""
     found = {}
     for kind, columns in GAINS.items():
-        if board.rows[columns[0]].notna().any():
+        if not gained(board, kind).empty:
             rows = layout.records(gains(board, kind))
             plain = ("value", *columns)
             names = ("gain", "low", "high", "p")
