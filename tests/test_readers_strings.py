@@ -82,16 +82,25 @@ def test_a_clean_column_is_given_back_as_it_is():
     assert strings.cleaned(clean) is clean
 
 
-def test_a_coded_column_holds_each_cell_once_and_empty_ones_for_nulls():
+def test_parts_are_gathered_as_one_column_even_where_the_room_is_too_small():
+    parts = [column(["ab", "", "c"])[1:], column([]), column(["d" * 9])]
+    for room in (0, 1, 10, 50):
+        whole = strings.gathered(parts, rows=3, room=room)
+        whole.validate(full=True)
+        assert whole.to_pylist() == ["", "c", "d" * 9]
+    with pytest.raises(ValueError, match="3 cells, expected 4"):
+        strings.gathered(parts, rows=4, room=9)
+
+
+def test_a_coded_column_holds_each_cell_once_and_keeps_its_nulls():
     parts = [pa.array(["b", None]), pa.array(["a", "b"])]
     whole = strings.coded(pa.chunked_array([part.dictionary_encode() for part in parts]))
-    assert whole.to_pylist() == ["b", "", "a", "b"]
-    codes, unique = strings.distinct(whole)
-    assert (codes.tolist(), unique.to_pylist()) == ([0, 2, 1, 0], ["b", "a", ""])
+    assert whole.to_pylist() == ["b", None, "a", "b"]
+    assert whole.dictionary.to_pylist() == ["b", "a"]
     numbers = strings.coded(pa.chunked_array([pa.array([12, None, 12]).dictionary_encode()]))
-    assert numbers.to_pylist() == ["12", "", "12"]
+    assert numbers.to_pylist() == ["12", None, "12"]
     series = strings.as_series(whole, pd.RangeIndex(4)).drop(index=0)
-    assert strings.stored(series).to_pylist() == ["", "a", "b"]
+    assert strings.stored(series).to_pylist() == [None, "a", "b"]
     assert strings.as_arrow(series).equals(column(["", "a", "b"]))
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.readers import trials
+from benchmark.readers import files, trials
 from benchmark.readers.canonical import COLUMNS
 from benchmark.readers.files import EMPTIED, LEFT_OUT
 from features.errors import InputError
@@ -323,9 +323,29 @@ def test_a_nul_byte_in_a_coded_column_costs_its_rows(tmp_path):
     assert reasons(rows) == [f"{LEFT_OUT}it holds NUL bytes"] * 2
 
 
-def test_bytes_that_are_not_utf_8_in_a_coded_column_are_refused(tmp_path):
-    sexes = pa.array([b"ALL", b"\xff"]).view(pa.string())
-    table = pa.table({"nct_id": ["A", "B"], "overall_status": ["COMPLETED"] * 2, "sex": sexes})
+@pytest.mark.parametrize("dtype", [pa.string(), pa.large_string()])
+def test_texts_are_cleaned_and_nul_bytes_found_in_every_piece_of_a_column(
+    tmp_path, monkeypatch, dtype
+):
+    """Pieces of two rows, over row groups of three; the title occurs in another column's name."""
+    monkeypatch.setattr(files, "_FEWEST", 2)
+    monkeypatch.setattr(files, "_MOST", 2)
+    titles = ["a\r\nb", None, " c\t", "d\0", "nan", "e\x85f", "g\rh", "x" * 99, "y\0"]
+    table = {"nct_id": list("ABCDEFGHI"), "overall_status": ["COMPLETED"] * 9}
+    table |= {"brief_title": pa.array(titles, dtype), "brief_title.de": titles}
+    pq.write_table(pa.table(table), tmp_path / "t.parquet", row_group_size=3)
+    rows = trials.read(trials.Options(path=tmp_path / "t.parquet"))
+    expected = ["a\nb", "", "c", "", "ef", "g\nh", "x" * 99]
+    assert rows.frame["brief_title"].tolist() == expected
+    assert rows.frame.index.tolist() == list("ABCEFGH")
+    assert reasons(rows) == [f"{LEFT_OUT}it holds NUL bytes"] * 2
+    assert rows.rejected["row"].tolist() == [4, 9]
+
+
+@pytest.mark.parametrize("name", ["sex", "brief_title"])
+def test_bytes_that_are_not_utf_8_in_a_coded_column_or_a_text_are_refused(tmp_path, name):
+    cells = pa.array([b"ALL", b"\xff"]).view(pa.string())
+    table = pa.table({"nct_id": ["A", "B"], "overall_status": ["COMPLETED"] * 2, name: cells})
     pq.write_table(table, tmp_path / "t.parquet")
     with pytest.raises(InputError, match=r"t\.parquet is not readable as Parquet: .*UTF8"):
         trials.read(trials.Options(path=tmp_path / "t.parquet"))

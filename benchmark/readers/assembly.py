@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from benchmark.dataset import REJECTED, Rows
 from benchmark.readers import cells, strings
@@ -84,7 +85,8 @@ def rename(raw: Raw, known: Mapping[str, str]) -> Raw:
                 "drop the other",
             )
         names[name] = new
-    return replace(raw, frame=raw.frame[list(names)].rename(columns=names))
+    cleaned = frozenset(new for name, new in names.items() if name in raw.cleaned)
+    return replace(raw, frame=raw.frame[list(names)].rename(columns=names), cleaned=cleaned)
 
 
 def missing_column(raw: Raw, name: str, what: str = "") -> InputError:
@@ -177,6 +179,8 @@ def typed(
     found = {name: strings.stored(raw.frame[name]) for name in parsers}
 
     def column(name: str) -> tuple[pd.Series, dict[int, str]]:
+        if parsers[name] is cells.text and name in raw.cleaned:
+            return raw.frame[name], {}
         if parsers[name] is cells.text:
             return strings.as_series(strings.cleaned(strings.as_arrow(found[name])), index), {}
         values, bad = parsed(found[name], parsers[name], kinds.get(name, "categorical"))
@@ -198,11 +202,22 @@ def parsed(column: pa.Array, parse: Parse, kind: Kind) -> tuple[pd.Series, dict[
 
     The column may be coded. `parse` is called once for each different cell.
     """
-    codes, unique = strings.distinct(column)
-    values, reasons = _each(unique, parse)
-    places = np.flatnonzero(np.isin(codes, list(reasons))) if reasons else ()
-    bad = {int(place): reasons[int(codes[place])] for place in places}
-    return as_series(values, kind).take(codes), bad
+    numbered = column.dictionary_encode()
+    values, reasons = _each(numbered.dictionary, parse)
+    bad: dict[int, str] = {}
+    if reasons:
+        codes = numbered.indices.to_numpy(zero_copy_only=False)
+        places = np.flatnonzero(np.isin(codes, list(reasons)))
+        bad = {int(place): reasons[int(codes[place])] for place in places}
+    return _by_code(as_series(values, kind), numbered.indices, kind), bad
+
+
+def _by_code(values: pd.Series, codes: pa.Array, kind: Kind) -> pd.Series:
+    """The value of every code (n,); a null is a missing value, "" for a text."""
+    found = pc.take(pa.array(values), codes, boundscheck=False)
+    if kind in ("numeric", "date"):
+        return pd.Series(found.to_numpy(zero_copy_only=False))
+    return pd.Series(pc.fill_null(found, "") if kind == "text" else found, dtype="str")
 
 
 def _each(

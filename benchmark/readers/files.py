@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
@@ -22,11 +22,16 @@ from pydantic import BaseModel, ConfigDict
 from benchmark.readers import strings
 from features.errors import InputError, closest, one_line
 
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetFile
+
 _STRINGS = (pa.string(), pa.large_string())
 LEFT_OUT, EMPTIED = "row left out: ", "cell left empty: "
 """How a reason in `Rows.rejected` starts: the row is gone, or it stays with a cell less."""
 
 _MOST_COLUMNS = 10_000
+_PIECE, _FEWEST, _MOST = 1 << 20, 1 << 10, 1 << 17
+"""A column of texts is read in pieces of so many bytes, and of this many rows."""
 _DELIMITERS = {",": "','", ";": "';'", "\t": r"'\t'", "|": "'|'"}
 _MAGIC = {
     b"%PDF": ("a PDF", "export the table as CSV"),
@@ -68,13 +73,15 @@ class Raw:
     """Records as a file holds them.
 
     `frame` has strings only, "" for missing, and is indexed by place (1 = first record); a reader
-    may ask for coded columns of strings, see `strings.stored`. Records that could not be cut into
-    cells are in `rejected`, not in `frame`.
+    may ask for coded columns of strings, see `strings.stored`, and for texts that are `cleaned`:
+    the columns whose cells are what `cells.text` gives. Records that could not be cut into cells
+    are in `rejected`, not in `frame`.
     """
 
     path: Path
     frame: pd.DataFrame
     rejected: tuple[Rejection, ...] = ()
+    cleaned: frozenset[str] = frozenset()
 
     def leave_out(self, reasons: dict[int, str], ids: pd.Series | None = None) -> Raw:
         """Without the records at these places; each is listed with its reason (and id)."""
@@ -102,16 +109,17 @@ class Raw:
             )
 
 
-def read_raw(options: FileOptions, *, coded: Sequence[str] = ()) -> Raw:
+def read_raw(options: FileOptions, *, coded: Sequence[str] = (), texts: Sequence[str] = ()) -> Raw:
     """All records of a CSV or Parquet file.
 
     A record with the wrong number of cells, broken quotes or NUL bytes is left out and listed;
-    blank lines are no records. The columns that `coded` names may come as coded columns (see
-    `strings`) out of Parquet. Raises `InputError` for everything that is no table.
+    blank lines are no records. Out of Parquet, the columns that `coded` names may come as coded
+    columns (see `strings`), and those that `texts` names cleaned. Raises `InputError` for
+    everything that is no table.
     """
     data = read_bytes(options.path)
     if data.startswith(b"PAR1") or options.path.suffix.lower() in {".parquet", ".pq"}:
-        raw = _parquet(options.path, data, coded)
+        raw = _parquet(options.path, data, coded, texts)
     else:
         raw = _csv(options.path, _decode(data, options), options.delimiter)
     if not len(raw.frame) and not raw.rejected:
@@ -298,14 +306,25 @@ def _flaw(cells: list[str], expected: int) -> str:
     return f"{count} where the header has {expected}{starts}"
 
 
-def _parquet(path: Path, data: bytes, coded: Sequence[str]) -> Raw:
+def _parquet(path: Path, data: bytes, coded: Sequence[str], texts: Sequence[str]) -> Raw:
     """All columns as strings."""
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(pa.BufferReader(data), read_dictionary=list(coded))
-        names = unique_header(path, table.column_names)
-        columns = strings.each(_strings, table.columns)
+        file = pq.ParquetFile(pa.BufferReader(data))
+        names = unique_header(path, file.schema_arrow.names)
+        clean = [
+            field.name
+            for field in file.schema_arrow
+            if field.name in texts and field.type in _STRINGS
+        ]
+        found = _columns(data, file, coded, clean)
+        index = pd.RangeIndex(1, file.metadata.num_rows + 1)
+        columns = {
+            new: strings.as_series(found[old].cells, index)
+            for old, new in zip(file.schema_arrow.names, names, strict=True)
+        }
+        frame = pd.DataFrame(columns, index=index)
     except InputError:
         raise
     except Exception as error:  # a foreign decoder on unknown bytes raises all kinds
@@ -315,17 +334,75 @@ def _parquet(path: Path, data: bytes, coded: Sequence[str]) -> Raw:
             "a Parquet file",
             "write it again, or give a CSV file a name that ends in .csv",
         ) from None
-    index = pd.RangeIndex(1, table.num_rows + 1)
-    frame = pd.DataFrame(
-        {
-            name: strings.as_series(column if name in coded else strings.as_arrow(column), index)
-            for name, column in zip(names, columns, strict=True)
-        },
-        index=index,
+    nul = {place + 1 for column in found.values() for place in column.nul}
+    raw = Raw(path, frame, cleaned=frozenset(clean))
+    return raw.leave_out(dict.fromkeys(sorted(nul), "it holds NUL bytes"))
+
+
+class _Column(NamedTuple):
+    """The cells of a column, and the places of those that had NUL bytes."""
+
+    cells: pa.Array
+    nul: list[int]
+
+
+def _columns(
+    data: bytes, file: ParquetFile, coded: Sequence[str], clean: Sequence[str]
+) -> dict[str, _Column]:
+    """Every column by its name in the file; those that `clean` names are cleaned."""
+    import pyarrow.parquet as pq
+
+    names = file.schema_arrow.names
+    others = [name for name in names if name not in clean]
+    table = pq.read_table(pa.BufferReader(data), columns=others, read_dictionary=list(coded))
+    sizes = _sizes(file)
+
+    def column(name: str) -> _Column:
+        if name in clean:
+            return _text(data, name, sizes[name])
+        array = _strings(table[name])
+        if name in coded and pa.types.is_dictionary(array.type):
+            return _Column(array, [])
+        array = strings.as_arrow(array)
+        return _Column(array, strings.rows_with(array, 0).tolist())
+
+    # the largest first: the last to end shall be a short one
+    order = sorted(names, key=lambda name: sizes[name], reverse=True)
+    return dict(zip(order, strings.each(column, order), strict=True))
+
+
+def _sizes(file: ParquetFile) -> Counter[str]:
+    """Bytes of every column that is no list or structure, unpacked."""
+    sizes: Counter[str] = Counter()
+    for group in map(file.metadata.row_group, range(file.metadata.num_row_groups)):
+        for part in map(group.column, range(group.num_columns)):
+            sizes[part.path_in_schema] += part.total_uncompressed_size
+    return sizes
+
+
+def _text(data: bytes, name: str, size: int) -> _Column:
+    """A column of about `size` bytes, cleaned piece by piece while it is read.
+
+    So the memory of a piece is used again for the next, and mostly stays in the processor's cache.
+    """
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(pa.BufferReader(data))
+    rows, nul = file.metadata.num_rows, list[int]()
+    pieces = file.iter_batches(
+        min(max(rows * _PIECE // max(size, 1), _FEWEST), _MOST), columns=[name], use_threads=False
     )
-    plain = [column for column in columns if not pa.types.is_dictionary(column.type)]
-    nul = {int(place) + 1 for column in plain for place in strings.rows_with(column, 0)}
-    return Raw(path, frame).leave_out(dict.fromkeys(sorted(nul), "it holds NUL bytes"))
+
+    def cleaned() -> Iterator[pa.Array]:
+        start = 0
+        for piece in pieces:
+            piece.column(name).validate(full=True)
+            array = strings.as_arrow(piece.column(name))
+            nul.extend((strings.rows_with(array, 0) + start).tolist())
+            start += len(array)
+            yield strings.cleaned(array)
+
+    return _Column(strings.gathered(cleaned(), rows=rows, room=size), nul)
 
 
 def _strings(column: pa.ChunkedArray) -> pa.Array:

@@ -1,7 +1,8 @@
 """Whole columns of strings at once: the rules of `cells`, where Python a cell would be too slow.
 
 A column is an Arrow array of `large_string` without nulls: "" is missing. A coded column holds each
-different cell once and a number a row, as a `DictionaryArray`; only what says so takes one.
+different cell once and a number a row, null where it is missing too, as a `DictionaryArray`; only
+what says so takes one.
 """
 
 from __future__ import annotations
@@ -60,13 +61,10 @@ def stored(column: pd.Series | pa.Array | pa.ChunkedArray) -> pa.Array:
 
 
 def coded(column: pa.ChunkedArray) -> pa.DictionaryArray:
-    """A column of any type of dictionary as a coded column of `large_string` without nulls."""
+    """A column of any type of dictionary as a coded column of `large_string`."""
     found = stored(column.unify_dictionaries())
-    cells_, codes = as_arrow(found.dictionary), found.indices.cast(pa.int32())
-    if codes.null_count:
-        codes = pc.fill_null(codes, len(cells_))
-        cells_ = pa.concat_arrays([cells_, pa.array([""], pa.large_string())])
-    return pa.DictionaryArray.from_arrays(codes, cells_)
+    codes = found.indices.cast(pa.int32())
+    return pa.DictionaryArray.from_arrays(codes, as_arrow(found.dictionary))
 
 
 def without_nulls(array: pa.Array) -> pa.Array:
@@ -173,6 +171,26 @@ def cleaned(array: pa.Array) -> pa.Array:
     return pa.concat_arrays(done)
 
 
+def gathered(parts: Iterable[pa.Array], *, rows: int, room: int) -> pa.Array:
+    """All parts as one array; each is copied while it is in the processor's cache.
+
+    `rows` is their number of cells; `room`, a number of bytes, may be too small.
+    """
+    offsets, data = np.zeros(rows + 1, np.int64), np.empty(room, np.uint8)
+    row = used = 0
+    for part in parts:
+        new = _data(part)
+        if used + len(new) > len(data):
+            data = np.concatenate([data[:used], np.empty(used + len(new), np.uint8)])
+        data[used : used + len(new)] = new
+        offsets[row : row + len(part) + 1] = _offsets(part) - _offsets(part)[0] + used
+        row, used = row + len(part), used + len(new)
+    if row != rows:
+        raise ValueError(f"{row} cells, expected {rows}")
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data[:used])]
+    return pa.Array.from_buffers(pa.large_string(), rows, buffers)
+
+
 def _cleaned(array: pa.Array) -> pa.Array:
     """As `cleaned`; the array itself where nothing changes."""
     if not holds_any(array):
@@ -225,10 +243,7 @@ def only(array: pa.Array, allowed: bytes) -> bool:
 def holds(array: pa.Array, byte: int) -> bool:
     """Whether any cell has this ASCII character."""
     data = _data(array)
-    return any(
-        np.count_nonzero(data[start : start + _BLOCK] == byte)
-        for start in range(0, len(data), _BLOCK)
-    )
+    return any((data[at : at + _BLOCK] == byte).any() for at in range(0, len(data), _BLOCK))
 
 
 def holds_any(array: pa.Array) -> bool:
@@ -298,9 +313,9 @@ def _suspects(array: pa.Array, ends: Ends) -> npt.NDArray[np.bool_]:
 def _controls(data: Bytes) -> npt.NDArray[np.int64]:
     """Places of control characters other than tab and line feed."""
     found = []
-    room = np.empty(min(_BLOCK, len(data)), np.uint8)
+    room = np.empty(min(_BLOCK + 1, len(data)), np.uint8)
     for start in range(0, len(data), _BLOCK):
-        block = data[start : start + _BLOCK]
+        block = data[start : start + _BLOCK + 1]  # two of them share a byte, for pairs of bytes
         spare = room[: len(block)]
         # Extremes are found fastest. Less 0x0B, bytes below it come out large, as uint8 wraps
         # round; as int8, all above 0x7F are negative.
@@ -308,6 +323,9 @@ def _controls(data: Bytes) -> npt.NDArray[np.int64]:
         if spare.min() < 0x15 or block.min() < 0x09 or block.view(np.int8).max() == 0x7F:
             low = (block < 0x20) & (block != 0x0A) & (block != 0x09)
             found.append(start + np.flatnonzero(low | (block == 0x7F)))
-        leads = start + np.flatnonzero(np.equal(block, 0xC2, out=spare.view(np.bool_)))
-        found.append(leads[data.take(leads + 1, mode="clip") < 0xA0])
+        # U+0080 to U+009F are 0xC2 and a byte below 0xA0; that byte has neither of these two bits
+        np.bitwise_xor(block[:-1], 0xC2, out=spare[1:])
+        spare[1:] |= block[1:] & 0x60
+        if not spare[1:].all():
+            found.append(start + np.flatnonzero(spare[1:] == 0))
     return np.concatenate(found) if found else _NONE

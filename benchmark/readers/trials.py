@@ -22,6 +22,9 @@ PUBLISHED = (*top.TASKS.values(), *(target.task for target in trialbench.TARGETS
 CODED = (*EXTRAS, *(column.name for column in COLUMNS if column.kind != "text"))
 """Columns whose different cells are parsed once each."""
 
+TEXTS = tuple(column.name for column in COLUMNS if column.kind == "text")
+"""Columns that are cleaned while they are read."""
+
 
 class Options(FileOptions):
     """`path` of a Parquet or CSV file; `delimiter` and `encoding` are for CSV."""
@@ -33,7 +36,7 @@ def read(options: Options) -> Rows:
     Raises `InputError` if the file is no table, or has no column `nct_id`, or neither
     `overall_status` nor the labels of a published benchmark.
     """
-    raw = read_raw(options, coded=CODED)
+    raw = read_raw(options, coded=CODED, texts=TEXTS)
     names = [ID, *EXTRAS, *(column.name for column in COLUMNS), OFFICIAL, *PUBLISHED]
     renamed = rename(raw, {name: name for name in names})
     required = (ID,) if set(PUBLISHED) & set(renamed.frame) else (ID, STATUS)
