@@ -240,7 +240,10 @@ def test_layouts_are_for_formats_that_are_tables(call: Any, tmp_path: Path) -> N
     assert "expected terminal, markdown, latex or csv" in err
 
 
-TUNING = {"budget": {"trials": 30, "seconds": 600}, "folds": 5, "objective": "roc_auc"}
+TUNING = {
+    "budget": {"trials": 30, "seconds": 600}, "folds": 5, "objective": "roc_auc",
+    "chosen": 0, "trials": [],
+}  # fmt: skip
 
 
 def test_the_board_says_what_was_tuned_refitted_and_calibrated(tmp_path: Path) -> None:

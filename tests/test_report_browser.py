@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -191,7 +192,12 @@ def test_every_chart_is_drawn_with_a_name_for_those_who_do_not_see_it(here: Brow
 
 def test_a_button_of_the_legend_takes_a_model_out_of_all_charts(here: Browser) -> None:
     count = "return document.querySelectorAll('#fig-roc svg path').length"
-    before = here.run(count)
+    before = 0
+    for _ in range(100):  # charts are drawn when the page is idle
+        before = here.run(count)
+        if before:
+            break
+        time.sleep(0.1)
     here.run(
         "[...document.querySelectorAll('.legend button')].find("
         "(one) => one.textContent.includes('lightgbm')).click()"
