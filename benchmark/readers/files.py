@@ -113,8 +113,9 @@ def read_raw(options: FileOptions, *, coded: Sequence[str] = (), texts: Sequence
     """All records of a CSV or Parquet file.
 
     A record with the wrong number of cells, broken quotes or NUL bytes is left out and listed;
-    blank lines are no records. Out of Parquet, the columns that `coded` names may come as coded
-    columns (see `strings`), and those that `texts` names cleaned. Raises `InputError` for
+    blank lines are no records. Out of Parquet, the columns that `coded` names, and with any such
+    name numbers and flags, may come as coded columns (see `strings`), and those that `texts` names
+    cleaned. Raises `InputError` for
     everything that is no table.
     """
     data = read_bytes(options.path)
@@ -361,7 +362,7 @@ def _columns(
         if name in clean:
             return _text(data, name, sizes[name])
         array = _strings(table[name])
-        if name in coded and pa.types.is_dictionary(array.type):
+        if coded and pa.types.is_dictionary(array.type):
             return _Column(array, [])
         array = strings.as_arrow(array)
         return _Column(array, strings.rows_with(array, 0).tolist())

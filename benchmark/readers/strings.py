@@ -28,7 +28,7 @@ Ends = tuple[npt.NDArray[np.int64], Bytes, Bytes]
 
 MARKED = ("brief_summary", "detailed_description", "eligibility_criteria", "primary_outcomes")
 """Columns in which the registry's CSV, JSON and AACT escape Markdown characters."""
-_BLOCK = 1 << 20
+_BLOCK = 1 << 19
 """Bytes scanned at once: with fewer, threads wait for Python's lock more than they scan."""
 _ROWS = 1 << 13
 """Rows cleaned at once: they stay in the processor's cache, and sound parts are not copied."""
@@ -313,10 +313,10 @@ def _suspects(array: pa.Array, ends: Ends) -> npt.NDArray[np.bool_]:
 def _controls(data: Bytes) -> npt.NDArray[np.int64]:
     """Places of control characters other than tab and line feed."""
     found = []
-    room = np.empty(min(_BLOCK + 1, len(data)), np.uint8)
+    rooms = np.empty((2, min(_BLOCK + 1, len(data))), np.uint8)
     for start in range(0, len(data), _BLOCK):
         block = data[start : start + _BLOCK + 1]  # two of them share a byte, for pairs of bytes
-        spare = room[: len(block)]
+        spare, pair = rooms[:, : len(block)]
         # Extremes are found fastest. Less 0x0B, bytes below it come out large, as uint8 wraps
         # round; as int8, all above 0x7F are negative.
         np.subtract(block, 0x0B, out=spare)
@@ -324,8 +324,9 @@ def _controls(data: Bytes) -> npt.NDArray[np.int64]:
             low = (block < 0x20) & (block != 0x0A) & (block != 0x09)
             found.append(start + np.flatnonzero(low | (block == 0x7F)))
         # U+0080 to U+009F are 0xC2 and a byte below 0xA0; that byte has neither of these two bits
-        np.bitwise_xor(block[:-1], 0xC2, out=spare[1:])
-        spare[1:] |= block[1:] & 0x60
-        if not spare[1:].all():
-            found.append(start + np.flatnonzero(spare[1:] == 0))
+        spare, pair = spare[1:], pair[1:]
+        np.bitwise_xor(block[:-1], 0xC2, out=spare)
+        spare |= np.bitwise_and(block[1:], 0x60, out=pair)
+        if spare.min(initial=1) == 0:
+            found.append(start + np.flatnonzero(spare == 0))
     return np.concatenate(found) if found else _NONE
