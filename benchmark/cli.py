@@ -10,6 +10,7 @@ import typer
 
 from benchmark.cli_data import data, emit
 from benchmark.cli_folders import doctor, gc, merge, say_refits
+from benchmark.cli_options import Config, Folder, Metric, Output, Overrides, Rendering, results
 from benchmark.cli_replay import replay
 from benchmark.cli_statistics import across, stress
 from features.errors import InputError, one_line
@@ -45,21 +46,29 @@ def trialmark(
         raise typer.Exit
 
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A results folder of `run`.")]
-MetricOption = Annotated[
-    str | None, typer.Option("--metric", help="Metric to rank by; see `trialmark list metrics`.")
-]
-
-
 @app.command()
 def run(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML config.")],
+    config: Config,
     out: Annotated[
-        Path | None, typer.Option(help="Results folder (default: results/<name>).")
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="Results folder, or a URL such as s3://bucket/run (default: results/<name>).",
+        ),
     ] = None,
-    jobs: Annotated[int, typer.Option(help="Cells fitted at the same time.")] = 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option(help="Cells fitted at the same time (default: 1; on Ray: all there is room)."),
+    ] = None,
     executor: Annotated[
-        str | None, typer.Option(help="serial or process (default: process for several jobs).")
+        str | None,
+        typer.Option(help="serial, process or ray (default: process for several jobs)."),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT", help="A Ray cluster (default: one started on this machine)."
+        ),
     ] = None,
     only_failed: Annotated[
         bool, typer.Option("--only-failed", help="Fit only the cells that failed before.")
@@ -73,10 +82,7 @@ def run(
             "--check-determinism", help="Then fit one cell of each model again and compare."
         ),
     ] = False,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="A.B=C", help="Override a value of the config; repeatable."),
-    ] = None,
+    overrides: Overrides = None,
 ) -> None:
     """Run a benchmark matrix and print its leaderboard. Run again to go on where it stopped."""
     from benchmark.matrix import run as run_config
@@ -89,6 +95,7 @@ def run(
                 out=out,
                 jobs=jobs,
                 executor=executor,
+                address=address,
                 only_failed=only_failed,
                 strict=strict,
                 overrides=overrides if overrides is not None else (),
@@ -101,27 +108,32 @@ def run(
     if (states == "done").any():
         _show(done.board(), "terminal", None)
     else:
-        _say(f"no cell is done; `trialmark status {done.folder}` says why")
+        _say(f"no cell is done; `trialmark status {done.folder if out is None else out}` says why")
     same = not check_determinism or say_refits(config, done.folder, overrides)
-    raise typer.Exit(0 if same and (states == "done").all() else 1)
+    raise typer.Exit(0 if same and states.isin(("done", "dropped")).all() else 1)
 
 
 @app.command()
-def status(folder: Folder) -> None:
-    """Say which cells are done, failed or missing, and why."""
+def status(
+    place: Annotated[str, typer.Argument(metavar="DIR", help="A results folder or URL of `run`.")],
+) -> None:
+    """Say which cells are done, failed, missing or dropped, and why."""
     from benchmark.lock import writer
     from benchmark.matrix import read
 
+    folder = results(place)
     frame = read(folder).status()
     counts = frame["state"].value_counts()
-    total = ", ".join(f"{counts.get(state, 0)} {state}" for state in ("done", "failed", "missing"))
+    names = ("done", "failed", "missing", *(["dropped"] if "dropped" in counts else []))
+    total = ", ".join(f"{counts.get(state, 0)} {state}" for state in names)
     typer.echo(f"{len(frame)} cells: {total}")
     if (at_work := writer(folder)) is not None:
         typer.echo(f"being written by {at_work}")
     if 0 < counts.get("done", 0) < len(frame):
-        typer.echo(f"so far: trialmark leaderboard {folder}")
+        typer.echo(f"so far: trialmark leaderboard {place}")
     others = (
-        sum(1 for _ in folder.glob("*/*/*/*/record.json")) - (frame["state"] != "missing").sum()
+        sum(1 for _ in folder.glob("*/*/*/*/record.json"))
+        - frame["state"].isin(("done", "failed")).sum()
     )
     if others > 0:
         typer.echo(f"{others} results of other settings or earlier code are in the folder too")
@@ -139,14 +151,14 @@ def leaderboard(
         typer.Option(help="How to write it; html is a report with charts."),
     ] = "terminal",
     layout: Annotated[
-        Literal["splits", "metrics", "ablation"] | None,
+        Literal["splits", "metrics", "ablation", "cost"] | None,
         typer.Option(
             help="A paper's table: one metric by splits (default of latex), one split by metrics, "
-            "or inputs against all of them."
+            "inputs against all of them, or what the models cost."
         ),
     ] = None,
-    metric: MetricOption = None,
-    output: Annotated[Path | None, typer.Option(help="File to write (default: print).")] = None,
+    metric: Metric = None,
+    output: Output = None,
 ) -> None:
     """Print the leaderboard of a results folder, finished or not."""
     from benchmark.matrix import read
@@ -181,7 +193,7 @@ def plot(
     output: Annotated[
         Path | None, typer.Option(help="File to write: .pdf, .svg or .png (default: KIND.pdf).")
     ] = None,
-    metric: MetricOption = None,
+    metric: Metric = None,
 ) -> None:
     """Draw a figure for a paper."""
     from benchmark.plots import plot as drawn
@@ -199,7 +211,7 @@ def compare(
     b: Annotated[
         str | None, typer.Argument(metavar="[B]", help="Another (default: each of the others).")
     ] = None,
-    metric: MetricOption = None,
+    metric: Metric = None,
 ) -> None:
     """Print the paired difference A - B with its 95 % interval and p values."""
     from benchmark.matrix import read
@@ -239,15 +251,10 @@ def explain(
 
 @app.command()
 def audit(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML config.")],
-    format: Annotated[
-        Literal["terminal", "markdown", "json"], typer.Option(help="How to write it.")
-    ] = "terminal",
-    output: Annotated[Path | None, typer.Option(help="File to write (default: print).")] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="A.B=C", help="Override a value of the config; repeatable."),
-    ] = None,
+    config: Config,
+    format: Rendering = "terminal",
+    output: Output = None,
+    overrides: Overrides = None,
 ) -> None:
     """Look for leaks and other flaws before a run; exit code 1 where one is serious."""
     from benchmark.audit.of_config import audit as audit_config
@@ -278,8 +285,13 @@ def verify(folder: Folder) -> None:
 
 @app.command()
 def diff(
-    run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="A results folder of `run`.")],
-    run_b: Annotated[Path, typer.Argument(metavar="RUN_B", help="The one to compare it with.")],
+    run_a: Annotated[
+        Path,
+        typer.Argument(metavar="RUN_A", parser=results, help="A results folder or URL of `run`."),
+    ],
+    run_b: Annotated[
+        Path, typer.Argument(metavar="RUN_B", parser=results, help="The one to compare it with.")
+    ],
 ) -> None:
     """Print what changed from one run to another, and which scores moved with it."""
     from benchmark.diff import diff as between

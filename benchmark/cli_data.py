@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from benchmark.cli_options import Output
 from features.errors import InputError, one_line
 
 data = typer.Typer(
@@ -72,7 +73,7 @@ def describe(
     format: Annotated[
         Literal["terminal", "markdown", "croissant"], typer.Option(help="How to write it.")
     ] = "terminal",
-    output: Annotated[Path | None, typer.Option(help="File to write (default: print).")] = None,
+    output: Output = None,
 ) -> None:
     """Print the data card of a file: counts, labels, gaps, duplicates, provenance."""
     from benchmark.card import describe as card_of

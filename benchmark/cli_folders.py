@@ -8,6 +8,19 @@ from typing import Annotated
 
 import typer
 
+from benchmark.cli_options import results
+from features.errors import InputError
+
+
+def own(place: str) -> Path:
+    """The results folder that a command changes. Raises `InputError` for a URL elsewhere."""
+    from benchmark.places import local
+
+    folder = local(place)
+    if folder is None:
+        raise InputError(place, "a folder: no lock keeps runs out of a URL", "remove objects there")
+    return folder
+
 
 def say_refits(config: Path, folder: Path, overrides: Sequence[str] | None) -> bool:
     """Fit a cell of each model again and print how it compares; whether all pass."""
@@ -29,9 +42,12 @@ def say_refits(config: Path, folder: Path, overrides: Sequence[str] | None) -> b
 
 def merge(
     folders: Annotated[
-        list[Path], typer.Argument(metavar="DIR DIR...", help="Results folders of `run`.")
+        list[Path],
+        typer.Argument(
+            metavar="DIR DIR...", parser=results, help="Results folders or URLs of `run`."
+        ),
     ],
-    out: Annotated[Path, typer.Option("--out", help="The new folder.")],
+    out: Annotated[str, typer.Option("--out", metavar="DIR", help="The new folder or URL.")],
 ) -> None:
     """Join results folders of one matrix, or of several on the same rows, into a new one."""
     from benchmark.merge import merge as joined
@@ -43,7 +59,9 @@ def merge(
 
 
 def gc(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A results folder of `run`.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", parser=own, help="A results folder of `run`.")
+    ],
     yes: Annotated[bool, typer.Option("--yes", help="Remove it.")] = False,
 ) -> None:
     """Show what a results folder no longer needs; with --yes, remove it."""
@@ -59,16 +77,16 @@ def gc(
 
 
 def doctor(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where results will go.")] = Path(
-        "results"
-    ),
+    place: Annotated[
+        str, typer.Argument(metavar="[DIR]", help="Where results will go: a folder or URL.")
+    ] = "results",
 ) -> None:
     """Say what of this machine would keep runs from working; exit code 1 on a problem."""
     from benchmark.doctor import doctor as looked
-    from benchmark.matrix import cache_folder
+    from benchmark.places import cache_folder, store_at
 
-    problems = 0
-    for check in looked(folder, cache_folder()):
+    problems, store = 0, store_at(place)
+    for check in looked(store.root, cache_folder(), store.bucket):
         problems += check.state == "problem"
         typer.echo(f"{check.state:<8} {check.name:<15} {check.found}")
         if check.change:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from benchmark.cli_data import emit
+from benchmark.cli_options import Output, Overrides, Rendering
 
 
 def replay(
@@ -26,17 +27,15 @@ def replay(
         str | None, typer.Option(help="Its column of labels, 0 and 1 (default: the claim's data).")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Results folder of the run (default: results/replay-CLAIM).")
+        str | None,
+        typer.Option(
+            metavar="DIR", help="Results folder or URL of the run (default: results/replay-CLAIM)."
+        ),
     ] = None,
     jobs: Annotated[int, typer.Option(help="Cells fitted at the same time.")] = 1,
-    format: Annotated[
-        Literal["terminal", "markdown", "json"], typer.Option(help="How to write it.")
-    ] = "terminal",
-    output: Annotated[Path | None, typer.Option(help="File to write (default: print).")] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="A.B=C", help="Override a value of its config; repeatable."),
-    ] = None,
+    format: Rendering = "terminal",
+    output: Output = None,
+    overrides: Overrides = None,
 ) -> None:
     """Put a published table beside our own numbers, or score predictions of it again.
 

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from benchmark.cli_data import emit
+from benchmark.cli_options import Folder, Metric, Output, Rendering, results
 from features.errors import InputError
-
-Format = Literal["terminal", "markdown", "json"]
-MetricOption = Annotated[
-    str | None, typer.Option("--metric", help="Metric; see `trialmark list metrics`.")
-]
-FormatOption = Annotated[Format, typer.Option("--format", help="How to write it.")]
-OutputOption = Annotated[
-    Path | None, typer.Option("--output", help="File to write (default: print).")
-]
 
 
 def stress(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A results folder of `run`.")],
+    folder: Folder,
     rate: Annotated[
         list[str] | None,
         typer.Option(
@@ -33,9 +25,9 @@ def stress(
         Path | None, typer.Option(help="Other labels instead: a CSV or Parquet with a column id.")
     ] = None,
     column: Annotated[str, typer.Option(help="The column of --labels.")] = "label",
-    metric: MetricOption = None,
-    format: FormatOption = "terminal",
-    output: OutputOption = None,
+    metric: Metric = None,
+    format: Rendering = "terminal",
+    output: Output = None,
 ) -> None:
     """Say how often the order of two models turns around when labels are wrong."""
     from benchmark.noise import read_labels, relabel
@@ -55,7 +47,8 @@ def stress(
 
 def across(
     folders: Annotated[
-        list[Path], typer.Argument(metavar="DIR...", help="Results folders of `run`.")
+        list[Path],
+        typer.Argument(metavar="DIR...", parser=results, help="Results folders or URLs of `run`."),
     ],
     metric: Annotated[
         str, typer.Option("--metric", help="Metric; see `trialmark list metrics`.")
@@ -63,8 +56,8 @@ def across(
     diagram: Annotated[
         Path | None, typer.Option(help="Critical difference diagram to write: .png, .svg or .pdf.")
     ] = None,
-    format: FormatOption = "terminal",
-    output: OutputOption = None,
+    format: Rendering = "terminal",
+    output: Output = None,
 ) -> None:
     """Compare models over tasks: mean ranks, Friedman's and Nemenyi's test."""
     from benchmark.across import across as compared
