@@ -3,13 +3,15 @@
 It fine-tunes DistilBERT (66 M weights) with the hybrid head on the synthetic registry: in bfloat16
 and in float32 on the device, a few steps on the CPU too, and once more as a cell of a run. Without
 DistilBERT in the local cache the network is of its size and shape with weights at random, and the
-report says so. Dropout is off, as no two devices drop the same. Exit status: 0 where all agree, 1
-where something does not, 2 without a GPU.
+report says so. Dropout is off, as no two devices drop the same. `--speed` measures instead how fast
+the device embeds and trains, see `benchmark.gpu_speed`. Exit status: 0 where all agree, 1 where
+something does not, 2 without a GPU.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -22,7 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark import receipts
+from benchmark import gpu_speed, receipts
 from features.columns import Columns
 from features.embed import quiet
 from features.errors import InputError
@@ -57,12 +59,27 @@ class Size:
     batch_size: int
     max_length: int
     lr: float
+    epochs: int = 3
+    """Over all rows, where speed is measured."""
+    matrix: int = 8192
+    """Rows and columns of the matrices whose products are measured."""
     threads: int | None = None
     """On the CPU; None for all cores."""
 
 
 FULL = Size(rows=2000, steps=100, cpu_steps=5, batch_size=16, max_length=128, lr=5e-5)
-TINY = Size(rows=200, steps=20, cpu_steps=3, batch_size=8, max_length=16, lr=5e-4, threads=1)
+TINY = Size(
+    rows=200,
+    steps=20,
+    cpu_steps=3,
+    batch_size=8,
+    max_length=16,
+    lr=5e-4,
+    epochs=1,
+    matrix=64,
+    threads=1,
+)
+SPEED = dataclasses.replace(FULL, rows=12_000)
 
 
 @dataclass(frozen=True)
@@ -246,6 +263,15 @@ def report(bench: Bench, name: str, out: Path) -> bool:
     return passed and done
 
 
+def speed(bench: Bench, name: str) -> None:
+    """Print how fast the device is."""
+    _say(f"device           {receipts.device_name(bench.device)} ({bench.device})")
+    _say(f"network          {name}; embeddings: MiniLM; {bench.size.rows:,} made-up studies")
+    with quiet():
+        for line in gpu_speed.report(bench):
+            _say(line)
+
+
 def _peak_memory(device: str) -> float:
     """MiB: of the GPU's memory where one is used, else of this process."""
     if device != "cuda":
@@ -267,15 +293,22 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmark.gpu_check", description=__doc__)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--tiny", action="store_true", help="a network of two small layers")
+    parser.add_argument("--speed", action="store_true", help="measure speed; check nothing")
     asked = parser.parse_args(words)
     if asked.device == "cuda" and not torch.cuda.is_available():
         _say("no GPU that torch can use is here, so nothing was checked (try --device cpu --tiny)")
+        for line in gpu_speed.MEASURED if asked.speed else ():
+            _say(f"{line}: not run: no GPU")
         return 2
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "distilbert"
         with quiet():
             name = checkpoint(weights, tiny=asked.tiny)
-        bench = Bench(weights, TINY if asked.tiny else FULL, asked.device)
+        size = TINY if asked.tiny else SPEED if asked.speed else FULL
+        bench = Bench(weights, size, asked.device)
+        if asked.speed:
+            speed(bench, name)
+            return 0
         return 0 if report(bench, name, Path(folder) / "run") else 1
 
 

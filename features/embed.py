@@ -8,24 +8,23 @@ import importlib
 import importlib.metadata
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from features import vectors, windows
+from features import int8, passes, products, vectors, windows
 from features.checkpoints import Checkpoint, fetch, files_sha256, resolve
 from features.errors import InputError
+from features.passes import Way
 from features.vectors import Embedded, Vector
 from features.windows import Long
 
-SHARD = 512
-"""Texts in one file of the cache: what a killed run may lose, 10 to 40 s of CPU work."""
+Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 
-_BATCH_TOKENS = 16_384
 _LIBRARIES = ("sentence-transformers", "tokenizers", "torch", "transformers")
 
 
@@ -37,7 +36,9 @@ class Encoder:
     mean over tokens where it states none. A text of more than `max_tokens`, the two marks at the
     ends included, is cut to so many; with `long` its windows of that length are pooled instead, by
     the mean (weighted by their tokens) or by the largest value of each dimension. Shorter texts
-    have the same vector with all three. `normalize` scales each vector to length 1.
+    have the same vector with all three. `normalize` scales each vector to length 1. `precision`
+    `auto` is float16 on a CUDA device and float32 elsewhere; `int8` is for a CPU alone and needs
+    the extra `onnx`, see `features.int8`.
     """
 
     name: str = "bundled:minilm"
@@ -45,6 +46,7 @@ class Encoder:
     max_tokens: int = 256
     normalize: bool = True
     long: Long = "cut"
+    precision: Precision = "auto"
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,10 @@ class EmbedReport:
 
     `encoder` names the encoder with a hash of all that makes the vectors what they are. Of `texts`
     rows, `unique` differ, of which `computed` were not in the cache; those longer than `max_tokens`
-    are `cut` or, with `long`, `chunked`. `seconds` is the time spent computing now, `seconds_cold`
-    the time that the unique texts took when they were computed: what the call would have cost with
-    an empty cache. Neither holds the seconds that loading the encoder takes.
+    are `cut` or, with `long`, `chunked`. `seconds` is the wall time spent tokenising and computing
+    now, `seconds_cold` what the unique texts took when they were computed: what the call would have
+    cost with an empty cache. A text has its share by its tokens. Neither holds the seconds that
+    loading the encoder takes.
     """
 
     encoder: str
@@ -80,6 +83,8 @@ def find(encoder: Encoder) -> Checkpoint:
 
     Raises `InputError` where it can't be had or can't read `max_tokens` tokens.
     """
+    if encoder.precision == "int8":
+        int8.check()
     checkpoint = resolve(encoder.name, encoder.revision)
     if checkpoint.folder is not None:
         _check_length(encoder, checkpoint.folder)
@@ -93,13 +98,18 @@ def embed(
     cache: Path | None = None,
     device: str = "cpu",
     threads: int | None = None,
+    costs: Callable[[Mapping[bytes, float], bool], None] | None = None,
+    waited: Callable[[float], None] | None = None,
 ) -> tuple[Vector, EmbedReport]:
     """The vectors of `texts`, float32 (n, d), in their order; (0, 0) for no texts.
 
-    An empty text has a vector like any other. On a CPU texts are computed one by one, so that a
-    vector does not depend on the texts beside it (in a batch it changes by about 1e-7): measured on
-    MiniLM, that is 10 % slower than the best batch on one core (22 % on two). Elsewhere batches
-    are used and the cache keeps the values stable. `threads` bounds torch's pool during the call.
+    An empty text has a vector like any other. On a CPU a batch holds texts of one length and a
+    thread works on batches of its own, so that a vector depends neither on the texts beside it nor
+    on `threads`, which bounds them (None: what torch is set to). Elsewhere batches are padded, a
+    vector differs in its last bits, and the cache keeps the values stable.
+    `costs` is told the seconds that each unique text took, by sha256: first of those that the cache
+    held (False), then of those computed now (True). Processes with one cache compute in turn, so
+    that none embeds what another is at; `waited` is told the seconds until it was this one's turn.
     """
     checkpoint = fetch(find(encoder))
     _check_length(encoder, _folder(checkpoint))
@@ -109,13 +119,26 @@ def embed(
     keys = [hashlib.sha256(text).digest() for text in clean]
     unique = dict(zip(keys, clean, strict=True))
     known = {} if folder is None else vectors.read(folder, unique)
-    missing = {key: text.decode() for key, text in unique.items() if key not in known}
     seconds = 0.0
-    for rows in _compute(missing, encoder, _folder(checkpoint), device=device, threads=threads):
+    with _turn(folder if len(known) < len(unique) else None, waited):
         if folder is not None:
-            vectors.write(folder, rows)
-        known |= rows
-        seconds += sum(row.seconds for row in rows.values())
+            known |= vectors.read(folder, unique.keys() - known.keys())
+        missing = {key: text.decode() for key, text in unique.items() if key not in known}
+        for rows in _compute(
+            missing,
+            encoder,
+            _folder(checkpoint),
+            device=device,
+            threads=threads,
+            kept=(None if cache is None else cache / "onnx", name),
+        ):
+            if folder is not None:
+                vectors.write(folder, rows)
+            known |= rows
+            seconds += sum(row.seconds for row in rows.values())
+    if costs is not None:
+        for now in (False, True):
+            costs({key: row.seconds for key, row in known.items() if (key in missing) is now}, now)
     over = sum(row.tokens > encoder.max_tokens for row in known.values())
     report = EmbedReport(
         encoder=name,
@@ -131,6 +154,26 @@ def embed(
     return np.stack(stacked) if stacked else np.empty((0, 0), dtype=np.float32), report
 
 
+@contextmanager
+def _turn(folder: Path | None, waited: Callable[[float], None] | None) -> Iterator[None]:
+    """Nobody else computes for this folder meanwhile; None: no need to take turns."""
+    if folder is None:
+        yield
+        return
+    from filelock import FileLock
+
+    folder.mkdir(parents=True, exist_ok=True)
+    place, start = folder / ".lock", time.perf_counter()
+    with FileLock(place):
+        if waited is not None:
+            waited(time.perf_counter() - start)
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # while it is held: whoever waits for it starts over
+                place.unlink()
+
+
 def identity(encoder: Encoder, checkpoint: Checkpoint, device: str) -> str:
     """A folder name that changes with everything that changes a vector or its cost.
 
@@ -138,6 +181,7 @@ def identity(encoder: Encoder, checkpoint: Checkpoint, device: str) -> str:
     of device, and the libraries.
     """
     folder = _folder(checkpoint)
+    precision = pick_precision(encoder.precision, device)
     parts: dict[str, Any] = {
         "label": checkpoint.label,
         "revision": checkpoint.revision,
@@ -149,9 +193,32 @@ def identity(encoder: Encoder, checkpoint: Checkpoint, device: str) -> str:
     }
     if encoder.long != "cut":  # so that vectors of cut texts keep the name they had before
         parts["long"] = encoder.long
+    if precision != "fp32":
+        parts["precision"] = precision
+    elif device == "cpu" and products.ONEDNN:
+        parts["products"] = "onednn"
+    if precision == "int8":
+        parts["libraries"] |= {name: importlib.metadata.version(name) for name in int8.LIBRARIES}
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     slug = "".join(c if c.isalnum() or c in "-_." else "-" for c in checkpoint.label)
-    return f"{slug[:80]}-{digest[:16]}"
+    shown = "" if precision == "fp32" else f"{precision}-"
+    return f"{slug[:80]}-{shown}{digest[:16]}"
+
+
+def pick_precision(asked: Precision, device: str) -> str:
+    """What `auto` means on `device`; raises `InputError` for what can't be had there."""
+    kind = device.partition(":")[0]
+    if asked == "auto":
+        return "fp16" if kind == "cuda" else "fp32"
+    if asked == "int8" and kind != "cpu":
+        raise InputError(f"precision int8 on {kind}", "int8 on a CPU only", "set precision: auto")
+    if asked in ("bf16", "fp16") and kind == "cpu":
+        raise InputError(
+            f"precision {asked} of embeddings on a CPU",
+            "fp32, which is faster there, or int8",
+            "set precision: auto",
+        )
+    return asked
 
 
 def _folder(checkpoint: Checkpoint) -> Path:
@@ -184,93 +251,26 @@ def _compute(
     *,
     device: str,
     threads: int | None,
+    kept: tuple[Path | None, str],
 ) -> Iterator[dict[bytes, Embedded]]:
-    """Embed `texts`, the longest first, in groups of `SHARD`."""
+    """Embed `texts` in groups of `passes.SHARD`; an int8 network is kept as `kept` says."""
     if not texts:
         return
-    import torch
-
-    before = torch.get_num_threads()
-    if threads is not None:
-        torch.set_num_threads(threads)
-    try:
-        model = _load(encoder, folder, device)
-        tokens = _count_tokens(model, texts)
-        order = sorted(tokens, key=lambda key: (-tokens[key], key))
-        for start in range(0, len(order), SHARD):
-            rows: dict[bytes, Embedded] = {}
-            for batch in _batches(order[start : start + SHARD], tokens, encoder, device):
-                began = time.perf_counter()
-                if _in_windows(tokens[batch[0]], encoder):
-                    found = _pooled(model, texts[batch[0]], encoder, device)
-                else:
-                    found = _encoded(model, [texts[key] for key in batch], encoder)
-                share = (time.perf_counter() - began) / len(batch)
-                for key, vector in zip(batch, found, strict=True):
-                    rows[key] = Embedded(vector, share, tokens[key])
-            yield rows
-    finally:
-        torch.set_num_threads(before)
-
-
-def _in_windows(tokens: int, encoder: Encoder) -> bool:
-    return encoder.long != "cut" and tokens > encoder.max_tokens
-
-
-def _encoded(model: Any, texts: list[str], encoder: Encoder) -> Vector:
-    found = model.encode(
-        texts,
-        batch_size=len(texts),
-        show_progress_bar=False,
-        normalize_embeddings=encoder.normalize,
-    )
-    return np.asarray(found, dtype=np.float32)
-
-
-def _pooled(model: Any, text: str, encoder: Encoder, device: str) -> Vector:
-    vector = windows.embed_long(
-        model,
-        text,
-        max_tokens=encoder.max_tokens,
-        pooling=encoder.long,
-        normalize=encoder.normalize,
-        together=_most(encoder.max_tokens, device),
-    )
-    return vector[None]
-
-
-def _most(tokens: int, device: str) -> int:
-    """Texts of so many tokens in one batch: one on a CPU, else as many as the budget allows."""
-    return 1 if device == "cpu" else max(1, _BATCH_TOKENS // tokens)
-
-
-def _batches(
-    order: Sequence[bytes], tokens: Mapping[bytes, int], encoder: Encoder, device: str
-) -> Iterator[Sequence[bytes]]:
-    """Parts of `order` (longest first); a text that is read in windows stands alone."""
-    start = 0
-    while start < len(order):
-        longest = max(1, min(tokens[order[start]], encoder.max_tokens))
-        alone = _in_windows(tokens[order[start]], encoder)
-        size = 1 if alone else _most(longest, device)
-        yield order[start : start + size]
-        start += size
-
-
-def _count_tokens(model: Any, texts: Mapping[bytes, str]) -> dict[bytes, int]:
-    """Tokens of each text before any cut; in parts, as a million token lists fill the memory."""
-    keys = list(texts)
-    counts: dict[bytes, int] = {}
-    for start in range(0, len(keys), SHARD):
-        part = keys[start : start + SHARD]
-        found = model.tokenizer([texts[key] for key in part], truncation=False, verbose=False)
-        counts |= {key: len(ids) for key, ids in zip(part, found["input_ids"], strict=True)}
-    return counts
+    precision = pick_precision(encoder.precision, device)
+    model = _load(encoder, folder, device)
+    if precision == "int8":
+        int8.quantise(model, *kept)
+    way = Way(encoder.max_tokens, encoder.normalize, encoder.long, precision, device)
+    yield from passes.compute(model, texts, way, threads=threads)
 
 
 def _load(encoder: Encoder, folder: Path, device: str) -> Any:
     with quiet():
+        import torch
         from sentence_transformers import SentenceTransformer
+
+        precision = pick_precision(encoder.precision, device)
+        kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
         try:
             model = SentenceTransformer(
@@ -278,7 +278,10 @@ def _load(encoder: Encoder, folder: Path, device: str) -> Any:
                 device=device,
                 trust_remote_code=False,
                 local_files_only=True,
-                model_kwargs={"use_safetensors": True},
+                model_kwargs={
+                    "use_safetensors": True,
+                    "dtype": kinds.get(precision, torch.float32),
+                },
             )
         except (OSError, ValueError, KeyError) as error:
             raise InputError(
@@ -289,7 +292,9 @@ def _load(encoder: Encoder, folder: Path, device: str) -> Any:
     if encoder.long != "cut":
         windows.check(model, encoder.name)
     model.max_seq_length = encoder.max_tokens
-    return model
+    if device == "cpu" and precision == "fp32" and products.ONEDNN:
+        products.use_onednn(model)
+    return model.eval()
 
 
 @contextmanager

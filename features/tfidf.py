@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 from features.errors import InputError
@@ -63,7 +64,12 @@ class Tfidf:
         """CSR matrix, float64 (n, vocabulary); a text without known terms is a row of zeros."""
         return self.vectorizer.transform(texts)
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """The vocabulary in the order of the columns."""
         return tuple(self.vectorizer.get_feature_names_out())
+
+    @property
+    def nbytes(self) -> int:
+        """About what the vocabulary takes: a text, a number and their places in a dict."""
+        return 200 * len(self.vectorizer.vocabulary_)

@@ -19,7 +19,7 @@ from features.tabular import OneHot
 from features.text import Part, check_template, cut, join_text, text_parts
 from models import finetune, gradients
 from models.attribution import Attribution
-from models.base import Context, Floats, Ints, Params, Target, rows_key
+from models.base import Context, Floats, Ints, Params, Target
 from models.finetune import EncoderParams
 from models.losses import pick
 from models.network import load
@@ -162,8 +162,9 @@ class EncoderClassifier:
     def encode(self, X: pd.DataFrame) -> Encoded:
         """The rows as the fitted network reads them."""
         p = self.params
-        written = (self._written(), p.template, p.max_characters)
-        key = ("tokens", rows_key(X), written, p.checkpoint, p.revision, *self._window().values())
+        seen, weights = self._written(), (p.checkpoint, p.revision)
+        written = (self.context.rows_key(X, seen.names), seen, p.template, p.max_characters)
+        key = ("tokens", *written, *weights, *self._window().values())
         with self.context.timer("features"):
             rows = self.context.once(key, lambda: self._tokenised(X))
             table = None if self.table is None else self.table.transform(X)
@@ -171,7 +172,7 @@ class EncoderClassifier:
 
     def _tokenised(self, X: pd.DataFrame) -> Encoded:
         """The rows without their table."""
-        threads = self.context.threads
+        threads = self.context.pool
         return encode(self.texts(X), self.tokenizer, **self._window(), threads=threads)
 
     def offsets(self, X: pd.DataFrame) -> list[list[Ints]]:

@@ -22,7 +22,16 @@ from features.errors import InputError
 from models.base import Context, Floats, Ints, Target
 from models.losses import LossParams, Objective, objective, pick
 from models.network import Long, Network, Pooling, groups, hold, n_layers
-from models.tokens import Batch, Encoded, Rows, batch_of, in_fixed_order, length_grouped, pieces
+from models.tokens import (
+    Batch,
+    Encoded,
+    Rows,
+    batch_of,
+    in_fixed_order,
+    length_grouped,
+    moved,
+    pieces,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -112,9 +121,12 @@ def logits(network: Network, rows: Encoded, *, most: int) -> Floats:
     out = np.zeros((len(rows.ids), network.encoder.config.num_labels))
     training = network.parts.training
     network.parts.eval()
+    found = pieces(rows.windows, in_fixed_order(rows), most)
     with torch.inference_mode():
-        for piece in pieces(rows.windows, in_fixed_order(rows), most):
-            out[piece] = network(batch_of(rows, piece, network.device)).cpu().numpy()
+        # fetched at the end: a GPU would stand idle while each piece is waited for
+        parts = [network(batch_of(rows, piece, network.device)) for piece in found]
+        for piece, part in zip(found, parts, strict=True):
+            out[piece] = part.cpu().numpy()
     network.parts.train(training)
     return out
 
@@ -200,17 +212,28 @@ def _course(
     update = _updater(network, params, steps=plan.planned, loss=loss, precision=precision)
     rng = np.random.default_rng([context.seed, crc32(b"encoder batches")])
     held = _held(network, params)
-    met: list[tuple[Floats, Ints]] = []
+    met: list[tuple[torch.Tensor, Ints]] = []
     for step, batches in enumerate(islice(_updates(encoded, params, rng), plan.taken), start=1):
         if step in (1, params.head_steps + 1):
             hold(network, held if step > params.head_steps else n_layers(network))
         with context.timer("steps"):
             met += update([(batch_of(encoded, b, network.device), y[b]) for b in batches])
+            if step % plan.every == 0 or step == plan.taken:
+                _finish(network.device)
         if step % plan.every == 0 or step == plan.taken:
-            out, truth = (np.concatenate(part) for part in zip(*met, strict=True))
+            out = np.concatenate([part.cpu().numpy().astype(np.float64) for part, _ in met])
+            truth = np.concatenate([part for _, part in met])
             scores = _scores("train", out, truth, loss=loss)
             yield {"step": step, "epoch": step / plan.epoch, **scores}
             met = []
+
+
+def _finish(device: Any) -> None:
+    """Wait until all that was asked of a GPU is done, so that its time is counted where it went."""
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.synchronize(device)
 
 
 def _held(network: Network, params: EncoderParams) -> int:
@@ -256,8 +279,12 @@ def _updates(
 
 def _updater(
     network: Network, params: EncoderParams, *, steps: int, loss: Objective, precision: str
-) -> Callable[[Sequence[tuple[Batch, Ints]]], list[tuple[Floats, Ints]]]:
-    """A function that takes one optimiser step on batches and gives their outputs and truth."""
+) -> Callable[[Sequence[tuple[Batch, Ints]]], list[tuple[torch.Tensor, Ints]]]:
+    """A function that takes one optimiser step on batches and gives their outputs and truth.
+
+    In bfloat16 and float32 it waits for nothing on a GPU: the next batch is padded while this one
+    is computed. In float16 it waits once, to know whether the step overflowed.
+    """
     import torch
     from transformers import get_scheduler
 
@@ -280,16 +307,16 @@ def _updater(
     reduced = torch.bfloat16 if precision == "bf16" else torch.float16
     autocast = torch.autocast(device, dtype=reduced, enabled=precision != "fp32")
 
-    def update(batches: Sequence[tuple[Batch, Ints]]) -> list[tuple[Floats, Ints]]:
+    def update(batches: Sequence[tuple[Batch, Ints]]) -> list[tuple[torch.Tensor, Ints]]:
         network.parts.train()
         rows = sum(len(y) for _, y in batches)
         met = []
         for batch, y in batches:
             with autocast:
                 out = network(batch).float()
-            mean = loss(out, torch.as_tensor(y, device=out.device)).sum() / rows
+            mean = loss(out, moved(y, out.device)).sum() / rows
             torch.autograd.backward(scaler.scale(mean))
-            met.append((out.detach().cpu().numpy().astype(np.float64), y))
+            met.append((out.detach(), y))
         scaler.unscale_(optimizer)
         torch.nn.utils.clip_grad_norm_(network.parts.parameters(), 1.0)
         scale = scaler.get_scale()

@@ -91,8 +91,6 @@ def offsets(
 
 def batch_of(rows: Encoded, numbers: Rows, device: Any) -> Batch:
     """The rows of these numbers, padded to their longest window."""
-    import torch
-
     found = [window for row in numbers for window in rows.ids[row]]
     lengths = np.array([len(window) for window in found])
     ids = np.full((len(found), lengths.max()), rows.pad_id, dtype=np.int64)
@@ -101,13 +99,23 @@ def batch_of(rows: Encoded, numbers: Rows, device: Any) -> Batch:
     table = None
     if rows.table is not None:
         cells = rows.table[numbers].toarray().astype(np.float32)
-        table = torch.as_tensor(cells, device=device)
+        table = moved(cells, device)
     return Batch(
-        ids=torch.as_tensor(ids, device=device),
-        mask=torch.as_tensor(mask.astype(np.int64), device=device),
+        ids=moved(ids, device),
+        mask=moved(mask.astype(np.int64), device),
         windows=[len(rows.ids[row]) for row in numbers],
         table=table,
     )
+
+
+def moved(array: npt.NDArray[Any], device: Any) -> torch.Tensor:
+    """The array as a tensor on `device`; on its way to a GPU from memory that needs no waiting."""
+    import torch
+
+    tensor = torch.as_tensor(array)
+    if torch.device(device).type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def length_grouped(lengths: Ints, batch_size: int, rng: np.random.Generator) -> list[Rows]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,9 +19,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny
+from filelock import FileLock
 
 from features import embed as module
-from features import vectors, windows
+from features import int8, passes, vectors, windows
 from features.checkpoints import resolve
 from features.embed import Encoder, embed, find, identity
 from features.errors import InputError
@@ -64,15 +70,25 @@ def test_vectors_come_in_the_order_of_the_texts(letters: Letters) -> None:
     assert (report.texts, report.unique, report.computed) == (4, 3, 3)
 
 
-def test_each_text_is_computed_once_and_alone_on_a_cpu_longest_first(letters: Letters) -> None:
-    embed(["one", "one two three", "one", "one two"], Encoder())
-    assert letters.seen == [["one two three"], ["one two"], ["one"]]
+def test_each_text_is_computed_once_and_with_its_length_on_a_cpu_longest_first(
+    letters: Letters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embed(["one", "one two three", "one", "one two", "2 two", "2"], Encoder())
+    assert [sorted(batch) for batch in letters.seen] == [
+        ["one two three"],
+        ["2 two", "one two"],
+        ["2", "one"],
+    ]
+    monkeypatch.setattr(passes, "CPU_TOKENS", 7)  # with its two marks a text of two words has 4
+    letters.seen.clear()
+    embed(["2 two", "one two"], Encoder())
+    assert sorted(letters.seen) == [["2 two"], ["one two"]]
 
 
 def test_batches_elsewhere_keep_to_the_budget_of_tokens(
     letters: Letters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_BATCH_TOKENS", 10)
+    monkeypatch.setattr(passes, "GPU_TOKENS", 10)
     # With their two marks the texts have 5, 4, 3 and 2 tokens.
     embed(["x", "w w w", "", "v v"], Encoder(), device="cuda")
     assert letters.seen == [["w w w", "v v"], ["x", ""]]
@@ -108,7 +124,7 @@ def test_texts_longer_than_the_limit_are_counted_from_the_cache_too(
 def test_a_killed_run_keeps_the_groups_it_finished(
     letters: Letters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "SHARD", 2)
+    monkeypatch.setattr(passes, "SHARD", 2)
     letters.fails_after = 5
     texts = ["1 2 3 4 5 6", "1 2 3 4 5", "1 2 3 4", "1 2 3", "1 2", "1"]
     with pytest.raises(KeyboardInterrupt):
@@ -223,7 +239,12 @@ def test_the_identity_changes_with_all_that_changes_a_vector(tmp_path: Path) -> 
     (tmp_path / "mine" / "tokenizer.json").write_text('{"lower": true}')
     seen.add(identity(Encoder(name), found, "cpu"))
     seen |= {identity(Encoder(name, long=long), found, "cpu") for long in ("mean", "max")}
-    assert len(seen) == 8
+    seen |= {identity(Encoder(name, precision=kind), found, "cuda") for kind in ("fp32", "bf16")}
+    assert len(seen) == 10
+    # what `auto` stands for makes the vectors, not that it was left to choose
+    for device, kind in (("cpu", "fp32"), ("cuda", "fp16")):
+        asked = Encoder(name, precision=kind)
+        assert identity(asked, found, device) == identity(Encoder(name), found, device)
     assert identity(Encoder(name), found, "cuda:1") == identity(Encoder(name), found, "cuda:0")
 
 
@@ -331,3 +352,213 @@ def test_an_encoder_whose_windows_would_be_wrong_is_refused(
     model = SimpleNamespace(tokenizer=tokenizer, default_prompt_name=prompt)
     with pytest.raises(InputError, match=rf"encoder 'mine' .*{problem}.* long: cut"):
         windows.check(model, "mine")
+
+
+def test_the_cost_of_each_text_is_told_once_it_is_known(letters: Letters, tmp_path: Path) -> None:
+    told: list[tuple[set[str], bool]] = []
+    names = {hashlib.sha256(text.encode()).digest(): text for text in ("a", "bb", "ccc")}
+
+    def costs(seconds: Mapping[bytes, float], now: bool) -> None:
+        assert all(one >= 0 for one in seconds.values())
+        told.append(({names[key] for key in seconds}, now))
+
+    embed(["a", "bb", "a"], Encoder(), cache=tmp_path, costs=costs)
+    embed(["bb", "ccc"], Encoder(), cache=tmp_path, costs=costs)
+    assert told == [(set(), False), ({"a", "bb"}, True), ({"bb"}, False), ({"ccc"}, True)]
+
+
+def test_who_waited_for_a_turn_finds_what_the_other_computed(
+    letters: Letters, tmp_path: Path
+) -> None:
+    first, _ = embed(["a"], Encoder(), cache=tmp_path)
+    name = only_folder(tmp_path).name
+    other = vectors.read(only_folder(tmp_path), [hashlib.sha256(b"a").digest()])
+    waits: list[float] = []
+    elsewhere = tmp_path / "later" / "embeddings" / name
+    elsewhere.mkdir(parents=True)
+    begun = threading.Event()
+
+    def another() -> None:
+        with FileLock(elsewhere / ".lock"):
+            begun.set()
+            time.sleep(0.3)
+            vectors.write(elsewhere, other)
+
+    thread = threading.Thread(target=another)
+    thread.start()
+    assert begun.wait(10)
+    letters.seen.clear()
+    found, report = embed(["a"], Encoder(), cache=tmp_path / "later", waited=waits.append)
+    thread.join()
+    assert (found == first).all()
+    assert (letters.seen, report.computed) == ([], 0)
+    assert waits[0] > 0.2
+    assert embed(["a"], Encoder(), cache=tmp_path / "later", waited=waits.append)[1].computed == 0
+    assert len(waits) == 1  # what is there needs no turn
+
+
+def minilm(**fields: Any) -> Any:
+    """The bundled encoder as `embed` loads it on a CPU."""
+    from features.checkpoints import fetch
+
+    encoder = Encoder(**fields)
+    folder = fetch(find(encoder)).folder
+    assert folder is not None
+    return module._load(encoder, folder, "cpu")
+
+
+LINES = ["heart pain", "drug trial", "adult women cancer", "blood", "sleep", "lung surgery men"]
+
+
+def test_a_vector_depends_neither_on_its_neighbours_nor_on_the_threads() -> None:
+    alone = np.concatenate([embed([line], Encoder(), threads=1)[0] for line in LINES])
+    for threads in (1, 2, 3):
+        assert (embed(LINES, Encoder(), threads=threads)[0] == alone).all()
+
+
+def test_vectors_are_those_of_sentence_transformers() -> None:
+    from sentence_transformers import SentenceTransformer
+
+    lines = [*LINES, " ".join(LINES * 60)]  # the last one is cut at 256 tokens
+    plain = SentenceTransformer(str(resolve("bundled:minilm").folder), device="cpu")
+    expected = plain.encode(lines, normalize_embeddings=True, show_progress_bar=False)
+    found, report = embed(lines, Encoder())
+    assert found == pytest.approx(expected, abs=1e-6)
+    assert report.cut == 1
+
+
+def test_an_encoder_that_puts_something_before_a_text_prepares_it_itself() -> None:
+    model = minilm(max_tokens=16)
+    assert passes.takes_ids(model)
+    way = passes.Way(16, True, "cut", "fp32", "cpu")
+    texts = {line.encode(): line for line in LINES}
+
+    def vectors_of() -> np.ndarray:
+        found: dict[bytes, Embedded] = {}
+        for rows in passes.compute(model, texts, way, threads=1):
+            found |= rows
+        return np.stack([found[key].vector for key in texts])
+
+    plain = vectors_of()
+    model.prompts, model.default_prompt_name = {"query": "cough and fever "}, "query"
+    assert not passes.takes_ids(model)
+    asked = vectors_of()
+    longer = {line: f"cough and fever {line}" for line in LINES}
+    model.prompts, model.default_prompt_name = {}, None
+    texts = {key: longer[text] for key, text in texts.items()}
+    assert asked == pytest.approx(vectors_of(), abs=1e-6)
+    assert np.abs(asked - plain).max() > 0.01
+
+
+def test_batches_elsewhere_are_padded_without_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = minilm()
+    ids = [np.array(row, dtype=np.int32) for row in model.tokenizer(LINES)["input_ids"]]
+    assert len({len(row) for row in ids}) > 1
+    together = model(passes._features(ids, 0, "cpu"))["sentence_embedding"]
+    for row, vector in zip(ids, together, strict=True):
+        alone = model(passes._features([row], 0, "cpu"))["sentence_embedding"]
+        assert alone[0].tolist() == pytest.approx(vector.tolist(), abs=1e-6)
+
+
+def test_chunks_are_made_one_ahead_of_their_use() -> None:
+    made: list[int] = []
+
+    def numbers() -> Any:
+        for number in range(3):
+            made.append(number)
+            yield number
+
+    coming = passes.ahead(numbers())
+    assert next(coming) == 0
+    deadline = time.monotonic() + 5
+    while len(made) < 2 and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert made == [0, 1]
+    assert list(coming) == [1, 2]
+
+
+def test_an_error_of_the_chunk_ahead_is_raised() -> None:
+    def broken() -> Any:
+        yield 1
+        raise ValueError("no tokens")
+
+    coming = passes.ahead(broken())
+    assert next(coming) == 1
+    with pytest.raises(ValueError, match="no tokens"):
+        next(coming)
+
+
+def test_a_vector_that_is_no_number_is_an_error_with_a_way_out(letters: Letters) -> None:
+    letters.encode = lambda texts, **_: np.full((len(texts), 2), np.nan)  # type: ignore[method-assign]
+    with pytest.raises(InputError, match=r"no longer numbers .* precision: fp32"):
+        embed(["a"], Encoder())
+
+
+def test_onednn_multiplies_as_torch_does() -> None:
+    import torch
+
+    from features import products
+
+    layers = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Linear(2, 2, bias=False))
+    with torch.no_grad():
+        layers[0].weight.copy_(torch.tensor([[1.0, 2, 3], [0, 1, 0]]))
+        layers[0].bias.copy_(torch.tensor([0.5, -1]))
+        layers[1].weight.copy_(torch.tensor([[2.0, 0], [1, 1]]))
+    products.use_onednn(layers)
+    with torch.inference_mode():
+        # (1 + 2 + 3 + .5, 1 - 1) = (6.5, 0), and then (2 * 6.5, 6.5 + 0)
+        assert layers(torch.ones(2, 3)).tolist() == [[13, 6.5], [13, 6.5]]
+
+
+def test_precisions_are_settled_by_the_device() -> None:
+    assert module.pick_precision("auto", "cpu") == "fp32"
+    assert module.pick_precision("auto", "cuda:1") == "fp16"
+    assert module.pick_precision("bf16", "cuda") == "bf16"
+    with pytest.raises(InputError, match="precision int8 on cuda; expected int8 on a CPU only"):
+        module.pick_precision("int8", "cuda")
+    with pytest.raises(InputError, match="fp16 of embeddings on a CPU"):
+        module.pick_precision("fp16", "cpu")
+
+
+def test_int8_without_its_libraries_is_an_error_before_anything_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else found(name)
+    )
+    with pytest.raises(InputError, match=r"without onnxruntime; .* 'trialmark\[onnx\]'"):
+        find(Encoder(precision="int8"))
+
+
+@pytest.fixture
+def tiny_encoder(tmp_path: Path) -> str:
+    """A BERT of two layers at random, with MiniLM's mean pooling as the default."""
+    return str(tiny.checkpoint(tmp_path / "tiny", "bert"))
+
+
+def test_int8_is_near_the_full_precision_and_is_exported_once(
+    tiny_encoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in int8.LIBRARIES:
+        pytest.importorskip(name)
+    lines = ["red word1 word2", "blue male", "green word7 word8 word9 : female", "blue male"]
+    full, _ = embed(lines, Encoder(tiny_encoder, max_tokens=16), cache=tmp_path)
+    rounded = Encoder(tiny_encoder, max_tokens=16, precision="int8")
+    found, report = embed(lines, rounded, cache=tmp_path)
+    assert (found * full).sum(axis=1).min() > 0.99
+    assert np.abs(found - full).max() > 1e-5  # 8 bits: were it the same, nothing was rounded
+    assert "-int8-" in report.encoder
+    (kept,) = (tmp_path / "onnx").iterdir()
+    assert kept.name == f"{report.encoder}.onnx"
+
+    def again(*_: Any) -> None:
+        raise AssertionError("exported twice")
+
+    monkeypatch.setattr(int8, "_export", again)
+    other, _ = embed(["word3 red", *lines], rounded, cache=tmp_path)
+    assert (other[1:] == found).all()
+    for threads in (1, 2):  # without the cache of vectors: neighbours and threads do not matter
+        shutil.rmtree(tmp_path / "embeddings")
+        alone, _ = embed(lines, rounded, cache=tmp_path, threads=threads)
+        assert (alone == found).all()

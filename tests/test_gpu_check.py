@@ -10,7 +10,7 @@ import pytest
 import torch
 import transformers
 
-from benchmark import gpu_check
+from benchmark import gpu_check, gpu_speed
 from benchmark.gpu_check import Check, checkpoint, main
 
 
@@ -20,6 +20,38 @@ def test_without_a_gpu_it_says_so(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert main([]) == 2
     assert capsys.readouterr().out.startswith("no GPU that torch can use is here")
+
+
+def test_without_a_gpu_the_table_of_speeds_says_what_was_not_run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert main(["--speed"]) == 2
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert len(lines) == 5
+    assert all(line.endswith(": not run: no GPU") for line in lines)
+
+
+def test_speeds_are_measured_on_the_cpu_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--device", "cpu", "--tiny", "--speed"]) == 0
+    products, texts, _, samples, _ = capsys.readouterr().out.splitlines()[2:]
+    assert float(products.rpartition(" ")[2]) >= 0
+    assert float(texts.rpartition(" ")[2]) > 0.9999  # the cosine: both embed the same texts
+    for line in (texts, samples):
+        (plain, ours, times) = re.findall(r": ([\d,]+) and ([\d,]+) \(([\d.]+) times\)", line)[0]
+        assert int(plain.replace(",", "")) > 0 < int(ours.replace(",", ""))
+        assert float(times) > 0
+
+
+def test_weights_are_counted_where_every_token_meets_them() -> None:
+    network = torch.nn.ModuleDict(
+        {
+            "embeddings": torch.nn.Embedding(10, 3),
+            "layer": torch.nn.Linear(3, 4),
+            "pooler": torch.nn.Linear(3, 3),
+        }
+    )
+    assert gpu_speed.layer_weights(network) == 12
 
 
 def test_a_tiny_network_agrees_with_itself_on_the_cpu(capsys: pytest.CaptureFixture[str]) -> None:
