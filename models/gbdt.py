@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from features import int8
 from features.checkpoints import fetch
 from features.columns import Columns, Inputs
 from features.embed import EmbedReport, find, summed
@@ -17,7 +19,8 @@ from features.errors import InputError, unknown_name
 from features.text import check_template
 from models import base, trees
 from models.attribution import Attribution, Feature, of_table
-from models.base import Context, Floats, Ints, Target, rows_key
+from models.base import Context, Floats, Ints, Target
+from models.estimator import version
 from models.targets import balanced, smoothed_rate, spread
 from models.tree_inputs import Seen, TreeInputs, TreeInputsParams, encoder_of
 
@@ -63,6 +66,20 @@ HANDED_ON = {
     "max_cat_to_onehot",
 }  # fmt: skip
 """Parameters that LightGBM gets as they are."""
+
+
+@dataclass(frozen=True)
+class Bins:
+    """LightGBM's own form of train and, unless it has no rows, of valid."""
+
+    train: Any
+    held: Any | None
+
+    @property
+    def nbytes(self) -> int:
+        """About what they take: a byte a cell."""
+        found = [data for data in (self.train, self.held) if data is not None]
+        return sum(data.num_data() * data.num_feature() for data in found)
 
 
 class LightGBM:
@@ -115,6 +132,12 @@ class LightGBM:
     def preflight(cls, params: LightGBMParams) -> None:
         """Find the encoder, and download it if need be, so that no cell fails for want of it."""
         fetch(find(encoder_of(params)))
+
+    @classmethod
+    def behind(cls, params: LightGBMParams) -> dict[str, str | None]:
+        """Versions of what decides the predictions, of ONNX Runtime too where it embeds."""
+        names = (*cls.libraries, *(int8.LIBRARIES if params.precision == "int8" else ()))
+        return {name: version(name) for name in names}
 
     @classmethod
     def space(cls, columns: Columns, target: Target) -> dict[str, BaseDistribution]:
@@ -177,7 +200,7 @@ class LightGBM:
     def predict_proba(self, X: pd.DataFrame) -> Floats:
         """Probabilities, (n, k)."""
         with self.context.timer("features"):
-            matrix = self.matrix(X)
+            matrix = self._look(X).plain
         if self.target.kind == "multilabel":
             return np.column_stack([self._predict_one(one, matrix) for one in self.boosters])
         k, n = len(self.target.classes), len(X)
@@ -206,41 +229,50 @@ class LightGBM:
             features=[*features, *(Feature(field, field) for field in vectors)],
             target=self.target,
             fitted=list(found) if self.target.kind == "multilabel" else self._seen.tolist(),
-            threads=self.context.threads,
+            threads=self.context.pool,
         )
 
     def matrix(self, X: pd.DataFrame) -> pd.DataFrame:
         """What the trees see of `X`, see `TreeInputs`: (n, len(names))."""
+        return self._look(X).matrix
+
+    def _look(self, X: pd.DataFrame) -> Seen:
+        """What the trees see of `X`, looked at once for the same rows."""
         learnt = self.inputs_seen
         if learnt is None:
             raise ValueError("fit first")
-        rows = rows_key(X)
+        rows = self._rows(X)
         seen = self.context.once(
             (self._key, rows), lambda: learnt.transform(X, context=self.context)
         )
         return self._noted(rows, seen)
 
     def _learn(self, X: pd.DataFrame) -> pd.DataFrame:
-        """The matrix of train."""
-        rows = rows_key(X)
+        """What the trees see of train."""
+        rows = self._rows(X)
         # what the chosen form of text does not use must not make the same inputs anew
         decisive = set(TreeInputsParams.model_fields) - {_UNUSED[self.params.text]}
         params = TreeInputsParams(**self.params.model_dump(include=decisive))
-        self._key = ("lightgbm", rows, self.columns, params, self.context.seed)
+        # of these inputs only the search for the directions of LSA is drawn
+        seed = self.context.seed if self.columns.text and params.text != "embeddings" else None
+        self._key = ("lightgbm", rows, self.columns, params, seed)
         self.inputs_seen, seen = self.context.once(
             self._key,
             lambda: TreeInputs.fit(X, self.columns, params=params, context=self.context),
         )
         self.context.once((self._key, rows), lambda: seen)
-        return self._noted(rows, seen)
+        return self._noted(rows, seen).matrix
 
-    def _noted(self, rows: str, seen: Seen) -> pd.DataFrame:
-        """Its matrix; rows that are seen once more were not embedded once more."""
+    def _rows(self, X: pd.DataFrame) -> str:
+        return self.context.rows_key(X, self.columns.names)
+
+    def _noted(self, rows: str, seen: Seen) -> Seen:
+        """As it is; rows that are seen once more were not embedded once more."""
         if seen.embedding is not None:
             self._embedded[rows] = seen.embedding
             total = summed(list(self._embedded.values()))
             self.notes["embedding"] = dataclasses.asdict(total)
-        return seen.matrix
+        return seen
 
     def _fit_classes(self, X: pd.DataFrame, y: Ints, valid: Valid) -> Any:
         """A booster, or the constant of a target that is the same in all rows."""
@@ -249,9 +281,11 @@ class LightGBM:
             return smoothed_rate(y)
         if valid is not None:
             known = np.isin(valid[1], seen)
-            valid = (valid[0][known], np.searchsorted(seen, valid[1][known]))
-        train, held = self._datasets(X, valid)
-        return self._boost((train, np.searchsorted(seen, y)), held)
+            # the same frame where it can be: its bins, and the hash they are kept by, are known
+            held = valid[0] if known.all() else valid[0][known]
+            valid = (held, np.searchsorted(seen, valid[1][known]))
+        train, beside = self._datasets(X, valid)
+        return self._boost((train, np.searchsorted(seen, y)), beside)
 
     def _fit_labels(self, X: pd.DataFrame, y: Ints, valid: Valid) -> list[Any]:
         """A booster or a constant for each label; the columns are cut into bins once for all."""
@@ -272,16 +306,17 @@ class LightGBM:
 
         settings = self._bins()
 
-        def make() -> tuple[Any, Any]:
+        def make() -> Bins:
             train = lightgbm.Dataset(X, params=settings)
             held = None
             if valid is not None and len(valid[1]):
                 held = train.create_valid(valid[0], params=settings)
-            return train, held
+            # now, so that its cost is that of this very thing
+            return Bins(train.construct(), held if held is None else held.construct())
 
-        beside = None if valid is None else rows_key(valid[0])
-        train, held = self.context.once((self._key, "bins", beside), make)
-        return train, None if valid is None else (held, valid[1])
+        beside = None if valid is None else self.context.rows_key(valid[0])
+        bins = self.context.once((self._key, "bins", self.context.seed, beside), make)
+        return bins.train, None if valid is None else (bins.held, valid[1])
 
     def _boost(self, train: tuple[Any, Ints], held: tuple[Any, Ints] | None) -> Any:
         """A booster for class numbers without gaps; stopped early where valid has two of them."""
@@ -305,10 +340,10 @@ class LightGBM:
             self._settings(k), train[0], most, valid_sets=watched, callbacks=callbacks
         )
 
-    def _predict_one(self, booster: Any, matrix: pd.DataFrame) -> Floats:
+    def _predict_one(self, booster: Any, matrix: Floats) -> Floats:
         if isinstance(booster, float):
             return np.full(len(matrix), booster)
-        return np.asarray(booster.predict(matrix, num_threads=self.context.threads), np.float64)
+        return np.asarray(booster.predict(matrix, num_threads=self.context.pool), np.float64)
 
     def _bins(self) -> dict[str, Any]:
         """Parameters of the binned data: those that LightGBM won't have changed later."""
@@ -316,7 +351,7 @@ class LightGBM:
             "seed": self.context.seed,
             # else columns that can't be split with the first min_child_samples are gone for good
             "feature_pre_filter": False,
-            "num_threads": self.context.threads,
+            "num_threads": self.context.pool,
             "verbosity": -1,
         }
 
@@ -330,7 +365,8 @@ class LightGBM:
             **(two if k == 2 else several),
             "subsample_freq": 1,
             "deterministic": True,
-            "force_row_wise": True,
+            # every column's sums by one thread, in one order; with hundreds of columns also faster
+            "force_col_wise": True,
         }
         if self.params.monotone:
             settings["monotone_constraints"] = [self.params.monotone.get(n, 0) for n in self.names]

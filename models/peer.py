@@ -12,7 +12,7 @@ from pydantic import Field, JsonValue, model_validator
 
 from features.checkpoints import fetch
 from features.columns import Columns, Inputs
-from features.embed import EmbedReport, Encoder, embed, find, summed
+from features.embed import EmbedReport, Encoder, find, summed
 from features.errors import InputError
 from features.lsa import Projection
 from features.tabular import OneHot
@@ -21,6 +21,7 @@ from features.tfidf import Tfidf
 from features.windows import Long
 from models import base
 from models.base import Context, Floats, Ints, Target
+from models.embedded import embedded
 from models.estimator import (
     check_estimator,
     distribution,
@@ -181,7 +182,7 @@ class Sklearn:
 
     def _make(self) -> Any:
         kind = imported(self.params.estimator)
-        ours = {"random_state": self.context.seed, "n_jobs": self.context.threads}
+        ours = {"random_state": self.context.seed, "n_jobs": self.context.pool}
         known = parameters(kind)
         return kind(
             **{name: value for name, value in ours.items() if name in known - set(self._given)},
@@ -278,16 +279,9 @@ class _Features:
         return terms if self._lsa is None else self._lsa.transform(terms)
 
     def _embedded(self, X: pd.DataFrame) -> Floats:
-        vectors, report = embed(
-            self._texts(X),
-            _encoder(self.params),
-            cache=self.context.cache,
-            device=self.context.device,
-            threads=self.context.threads,
-        )
+        vectors, report = embedded(self._texts(X), _encoder(self.params), self.context)
         self._reports.append(report)
         self.notes = {"embedding": dataclasses.asdict(summed(self._reports))}
-        self.context.timer.seconds["spared"] += report.seconds_cold - report.seconds
         return vectors.astype(np.float64)
 
     def _texts(self, X: pd.DataFrame) -> list[str]:

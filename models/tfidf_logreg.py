@@ -19,11 +19,14 @@ from features.text import Part, check_by_field, check_template, text_parts, text
 from features.tfidf import Tfidf
 from models import base, linear
 from models.attribution import Attribution, of_table
-from models.base import Context, Floats, Ints, Target, rows_key
+from models.base import Context, Floats, Ints, Target
 from models.targets import smoothed_rate, spread
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
+
+What = Literal["vocabulary", "levels"]
+"""What is learnt of train: of its texts, and of its table."""
 
 
 class TfidfLogRegParams(base.Params):
@@ -83,8 +86,8 @@ class TfidfLogReg:
     squared length of `table_scale`²; else the penalty, which is the same for all weights, would
     favour the table. Several labels are so many regressions (one against the rest), a label that
     all or no rows of train have is constant at its smoothed rate, and a class that train lacks gets
-    0. What is learnt of texts and table is kept in `context.memo`: over a tuning study a vocabulary
-    is made once.
+    0. What is learnt of texts and table is kept in `context.memo`, by the rows and the columns that
+    it is made from: all models and tuning trials that see the same texts share one vocabulary.
     """
 
     Params: ClassVar[type[base.Params]] = TfidfLogRegParams
@@ -109,7 +112,7 @@ class TfidfLogReg:
         self.blocks: tuple[Block, ...] = ()
         self._table: OneHot | None = None
         self._scale = 1.0
-        self._rows = ""
+        self._keys: dict[str, Hashable] = {}
         self._means: Floats = np.zeros(0)
 
     @classmethod
@@ -201,13 +204,13 @@ class TfidfLogReg:
 
     def matrix(self, X: pd.DataFrame) -> Any:
         """What the regression sees of `X`: CSR, (n, len(names))."""
-        rows, terms, cells = rows_key(X), list[Any](), None
+        terms, cells = list[Any](), None
         if self.blocks:
-            terms = self.context.once(
-                (self._key("vocabulary"), rows), lambda: self._transform_terms(X)
-            )
+            key = (self._keys["vocabulary"], self._rows("vocabulary", X))
+            terms = self.context.once(key, lambda: self._transform_terms(X))
         if (table := self._table) is not None:
-            cells = self.context.once((self._key("levels"), rows), lambda: table.transform(X))
+            key = (self._keys["levels"], self._rows("levels", X))
+            cells = self.context.once(key, lambda: table.transform(X))
         return self._beside(terms, cells)
 
     def _beside(self, terms: list[Any], cells: Any | None) -> Any:
@@ -220,19 +223,18 @@ class TfidfLogReg:
 
     def _fit_features(self, X: pd.DataFrame) -> Any:
         """The matrix of train."""
-        self._rows = rows_key(X)
         terms, cells = list[Any](), None
         if self.columns.text:
-            key = self._key("vocabulary")
+            rows, key = self._key("vocabulary", X)
             self.blocks, terms = self.context.once(key, lambda: self._fit_terms(X))
-            self.context.once((key, self._rows), lambda: terms)
+            self.context.once((key, rows), lambda: terms)
             for block in self.blocks:
                 self.names += block.tfidf.names
                 self.fields += (block.field,) * len(block.tfidf.names)
         if self.columns.tabular:
-            key = self._key("levels")
+            rows, key = self._key("levels", X)
             self._table, cells = self.context.once(key, lambda: self._fit_table(X))
-            self.context.once((key, self._rows), lambda: cells)
+            self.context.once((key, rows), lambda: cells)
             self.names += self._table.names
             self.fields += self._table.fields
             if terms:
@@ -240,8 +242,17 @@ class TfidfLogReg:
                 self._scale = 1.0 if length == 0 else self.params.table_scale * float(length**-0.5)
         return self._beside(terms, cells)
 
-    def _key(self, what: Literal["vocabulary", "levels"]) -> Hashable:
-        """All that decides a vocabulary or a one-hot table: the rows of train and parameters."""
+    def _made_from(self, what: What) -> Columns:
+        """The columns that decide a vocabulary or the one-hot table."""
+        if what == "levels":
+            return self.columns if self.params.text_counts else self.columns.select("tabular")
+        return self.columns.select("text") if self.params.template is None else self.columns
+
+    def _rows(self, what: What, X: pd.DataFrame) -> str:
+        return self.context.rows_key(X, self._made_from(what).names)
+
+    def _key(self, what: What, X: pd.DataFrame) -> tuple[str, Hashable]:
+        """The key of train's rows, and of what is learnt of them: that with the parameters."""
         names = {
             "vocabulary": (
                 "ngram_max", "min_df", "max_features", "char_ngrams", "char_min_df",
@@ -250,7 +261,9 @@ class TfidfLogReg:
             "levels": ("rare", "text_counts"),
         }[what]  # fmt: skip
         values = tuple(getattr(self.params, name) for name in names)
-        return ("tfidf-logreg", what, self._rows, self.columns, values)
+        rows = self._rows(what, X)
+        key = self._keys[what] = ("tfidf-logreg", what, rows, self._made_from(what), values)
+        return rows, key
 
     def _fit_terms(self, X: pd.DataFrame) -> tuple[tuple[Block, ...], list[Any]]:
         """The blocks and their CSR matrices; none for a column without words."""

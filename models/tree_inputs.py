@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any, Literal, Self
 
+import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from pydantic import Field, model_validator
 
 from features.columns import Columns
-from features.embed import EmbedReport, Encoder, embed, summed
+from features.embed import EmbedReport, Encoder, Precision, summed
 from features.errors import InputError
 from features.lsa import Lsa, Projection
 from features.tabular import Native
 from features.text import check_by_field, texts_by_field
 from features.windows import Long
 from models import base
-from models.base import Context
+from models.base import Context, Floats
+from models.embedded import embedded
 
 
 class TreeInputsParams(base.Params):
@@ -28,9 +31,9 @@ class TreeInputsParams(base.Params):
     `embeddings`, as `lsa` (see `features.lsa`; of `lsa_width` numbers), or as `both`. `template`
     writes the text; without one the text columns follow each other, or with `by_field` each has
     vectors of its own. Texts are cut to `max_characters`; `long_text` says what becomes of one with
-    more than `max_tokens`, see `Encoder`. Of embeddings the trees see all dimensions or, with
-    `embedding_width`, so many principal components. `text_counts` puts the length of the texts in
-    the table.
+    more than `max_tokens`, `precision` how exactly vectors are computed: see `Encoder`. Of
+    embeddings the trees see all dimensions or, with `embedding_width`, so many principal
+    components. `text_counts` puts the length of the texts in the table.
     """
 
     rare: int = Field(default=10, ge=1)
@@ -42,6 +45,7 @@ class TreeInputsParams(base.Params):
     revision: str | None = None
     max_tokens: int = Field(default=256, ge=8)
     long_text: Long = "cut"
+    precision: Precision = "auto"
     by_field: bool = False
     template: str | None = None
     max_characters: int | None = Field(default=None, ge=1)
@@ -54,11 +58,15 @@ class TreeInputsParams(base.Params):
 
 @dataclass(frozen=True)
 class TextVectors:
-    """How one text becomes numbers, learnt from train: `field` is its column, or `text`."""
+    """How one text becomes numbers, learnt from train: `field` is its column, or `text`.
+
+    `key` holds all that decides its LSA.
+    """
 
     field: str
     lsa: Lsa | None
     projection: Projection | None
+    key: Hashable
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,28 @@ class Seen:
 
     matrix: pd.DataFrame
     embedding: EmbedReport | None
+
+    @cached_property
+    def plain(self) -> Floats:
+        """The matrix as LightGBM compares it: levels as their codes, missing ones NaN.
+
+        LightGBM makes the same of a frame, anew for each prediction.
+        """
+        levels = self.matrix.select_dtypes("category")
+        numbers = self.matrix.columns.difference(levels.columns, sort=False)
+        found = np.empty(self.matrix.shape)
+        found[:, self.matrix.columns.get_indexer(numbers)] = self.matrix[numbers].to_numpy(float)
+        for place, name in zip(
+            self.matrix.columns.get_indexer(levels.columns), levels, strict=True
+        ):
+            codes = levels[name].cat.codes.to_numpy(float)
+            found[:, place] = np.where(codes < 0, np.nan, codes)
+        return found
+
+    @property
+    def nbytes(self) -> int:
+        """What both forms of it take."""
+        return int(self.matrix.memory_usage(index=False).sum()) + 8 * self.matrix.size
 
 
 @dataclass(frozen=True)
@@ -96,6 +126,7 @@ class TreeInputs:
         Raises `InputError` where nothing is left: texts without words, LSA alone and no table.
         """
         table, parts, names, fields = None, list[pd.DataFrame](), list[str](), list[str]()
+        vectors: npt.NDArray[Any]
         if columns.tabular:
             table = Native.fit(X, columns, rare=params.rare, text_counts=params.text_counts)
             parts.append(table.transform(X))
@@ -105,19 +136,24 @@ class TreeInputs:
         for field, rows in _texts(X, columns, params).items():
             lsa = projection = None
             if params.text != "lsa":
-                vectors, report = _embedded(rows, params, context)
+                vectors, report = embedded(rows, encoder_of(params), context)
                 reports.append(report)
                 if params.embedding_width is not None:
                     projection, vectors = Projection.fit(vectors, params.embedding_width)
                 parts.append(pd.DataFrame(vectors, index=X.index))
                 names += [f"{field} {number}" for number in range(vectors.shape[1])]
                 fields += [field] * vectors.shape[1]
-            if params.text != "embeddings" and (found := _analysed(rows, params, context)):
+            source = _source(X, field, columns, params=params, context=context)
+            key = ("lsa", source, params.lsa_width, context.seed)
+            if params.text != "embeddings" and (
+                found := context.once(key, partial(_analysed, rows, params, context))
+            ):
                 lsa, vectors = found
+                context.once((key, source), partial(lambda made: made, vectors))
                 parts.append(pd.DataFrame(vectors, index=X.index))
                 names += [f"{field} lsa {number}" for number in range(vectors.shape[1])]
                 fields += [field] * vectors.shape[1]
-            texts.append(TextVectors(field, lsa, projection))
+            texts.append(TextVectors(field, lsa, projection, key))
         if not parts:
             raise InputError(
                 "no word in the training texts", "text to learn from", "choose other inputs"
@@ -128,25 +164,35 @@ class TreeInputs:
     def transform(self, X: pd.DataFrame, *, context: Context) -> Seen:
         """What the trees see of `X`."""
         parts, reports = list[pd.DataFrame](), list[EmbedReport]()
+        vectors: npt.NDArray[Any]
         if self.table is not None:
             parts.append(self.table.transform(X))
         rows = _texts(X, self.columns, self.params)
         for text in self.texts:
             if self.params.text != "lsa":
-                vectors, report = _embedded(rows[text.field], self.params, context)
+                vectors, report = embedded(rows[text.field], encoder_of(self.params), context)
                 reports.append(report)
                 if text.projection is not None:
                     vectors = text.projection.transform(vectors)
                 parts.append(pd.DataFrame(vectors, index=X.index))
             if text.lsa is not None:
-                vectors = text.lsa.transform(rows[text.field])
+                source = _source(X, text.field, self.columns, params=self.params, context=context)
+                vectors = context.once(
+                    (text.key, source), partial(text.lsa.transform, rows[text.field])
+                )
                 parts.append(pd.DataFrame(vectors, index=X.index))
         return _seen(parts, reports)
 
 
 def encoder_of(params: TreeInputsParams) -> Encoder:
     """The sentence encoder that the parameters ask for."""
-    return Encoder(params.encoder, params.revision, params.max_tokens, long=params.long_text)
+    return Encoder(
+        params.encoder,
+        params.revision,
+        params.max_tokens,
+        long=params.long_text,
+        precision=params.precision,
+    )
 
 
 def _texts(X: pd.DataFrame, columns: Columns, params: TreeInputsParams) -> dict[str, list[str]]:
@@ -161,19 +207,13 @@ def _texts(X: pd.DataFrame, columns: Columns, params: TreeInputsParams) -> dict[
     )
 
 
-def _embedded(
-    texts: list[str], params: TreeInputsParams, context: Context
-) -> tuple[npt.NDArray[Any], EmbedReport]:
-    """The vectors of `texts` and the report; seconds that the cache saved count as spared."""
-    vectors, report = embed(
-        texts,
-        encoder_of(params),
-        cache=context.cache,
-        device=context.device,
-        threads=context.threads,
-    )
-    context.timer.seconds["spared"] += report.seconds_cold - report.seconds
-    return vectors, report
+def _source(
+    X: pd.DataFrame, field: str, columns: Columns, *, params: TreeInputsParams, context: Context
+) -> Hashable:
+    """All that decides the texts of a field, the rows among it."""
+    seen = columns.select("text") if params.template is None else columns
+    written = (params.template, params.by_field, params.max_characters)
+    return (field, context.rows_key(X, seen.names), seen, *written)
 
 
 def _analysed(

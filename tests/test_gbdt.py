@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ import models
 from features.columns import Columns
 from features.embed import EmbedReport, Encoder
 from features.errors import InputError
-from models import tree_inputs
+from models import embedded
 from models.base import Context, Floats, Ints, Memo, Target
 from models.gbdt import LightGBM
 
@@ -67,12 +68,15 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[Encoder]:
     """Instead of an encoder: the vector of a text is (its length, does it say `halted`)."""
     calls: list[Encoder] = []
 
-    def embed(texts: list[str], encoder: Encoder, **_: Any) -> tuple[Any, EmbedReport]:
+    def embed(
+        texts: list[str], encoder: Encoder, *, costs: Any, **_: Any
+    ) -> tuple[Any, EmbedReport]:
         calls.append(encoder)
+        costs({hashlib.sha256(text.encode()).digest(): 0.5 for text in texts}, False)
         found = np.array([[len(text), "halted" in text] for text in texts], dtype=np.float32)
         return found, EmbedReport("letters", len(texts), 3, 2, 1, 0, 0.25, 1.5)
 
-    monkeypatch.setattr(tree_inputs, "embed", embed)
+    monkeypatch.setattr(embedded, "embed", embed)
     return calls
 
 
@@ -262,7 +266,8 @@ def test_the_cost_of_embedding_is_added_up_over_train_valid_and_test(
     context = Context()
     model = build(BOTH, context=context, n_estimators=5).fit(X, y, (X[:100], y[:100]))
     model.predict_proba(X[:50])
-    assert context.timer.seconds["spared"] == 3.75
+    # half a second for each of the texts of train, which are those of valid and test too
+    assert context.timer.seconds["spared"] == 0.5 * X["title"].nunique()
     assert model.notes["embedding"] == {
         "encoder": "letters",
         "texts": 550,
@@ -603,3 +608,31 @@ def test_a_study_begins_with_the_defaults_and_every_draw_can_be_fitted(
         assert np.isfinite(model.predict_proba(X)).all()
     assert ("text" in space) == bool(columns.text)
     assert ("cat_smooth" in space) == bool(columns.categorical)
+
+
+def test_predictions_are_those_of_the_frame_as_lightgbm_reads_it() -> None:
+    """Levels that train lacks, missing levels and missing numbers among the rows."""
+    X, y = rows()
+    model = build(n_estimators=20).fit(X, y, None)
+    others = rows(50, seed=1)[0]
+    others.loc[others.index[:5], "phase"] = "a level that train lacks"
+    others.loc[others.index[5:9], "phase"] = None
+    others.loc[others.index[9:12], "start"] = pd.NaT
+    for some in (X, others, others.iloc[[3]], others.iloc[[7]]):
+        expected = model.boosters[0].predict(model.matrix(some))
+        assert model.predict_proba(some)[:, 1].tolist() == expected.tolist()
+
+
+def test_a_second_fit_on_the_same_rows_hashes_none_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from models import base
+
+    (X, y), valid, context = rows(), rows(80, seed=1), Context(memo=Memo(10**8))
+    build(context=context, n_estimators=3).fit(X, y, valid).predict_proba(valid[0])
+
+    def refused(frame: pd.DataFrame) -> str:
+        raise AssertionError(f"hashed {frame.shape}")
+
+    monkeypatch.setattr(base, "rows_key", refused)
+    build(context=context, n_estimators=4).fit(X, y, valid).predict_proba(valid[0])
