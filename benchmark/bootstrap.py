@@ -7,9 +7,12 @@ counts; a metric weighted by them is the metric of the drawn rows.
 from __future__ import annotations
 
 import hashlib
+import itertools
+import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -25,14 +28,28 @@ DRAWS = 1000
 
 @dataclass(frozen=True)
 class UnionWeights:
-    """Counts of draws over all rows that any seed tests: (draws, ids), ids sorted and unique.
+    """Counts of draws over all rows that any seed tests; `ids` are sorted and unique.
 
-    `unit`, (ids,), numbers what is drawn: the rows, or their groups.
+    `unit`, (ids,), numbers what is drawn: the rows, or their groups. Nothing is drawn before the
+    counts are asked for.
     """
 
     ids: pd.Index
-    counts: Counts
     unit: Ints
+    seed_text: str
+    draws: int
+
+    @cached_property
+    def counts(self) -> Counts:
+        """How often each draw takes each row, (draws, ids); a row's draws lie side by side."""
+        drawn = _counts(self.units, draws=self.draws, seed_text=self.seed_text)
+        return drawn.T[self.unit].T
+
+    @cached_property
+    def digest(self) -> str:
+        """The sha256 of all that decides the counts."""
+        decides = [self.draws, self.seed_text, self.ids.tolist(), self.unit.tolist()]
+        return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
 
     @property
     def units(self) -> int:
@@ -41,7 +58,7 @@ class UnionWeights:
 
     def of(self, ids: Sequence[str] | pd.Index) -> Counts:
         """The columns of `ids` in their order, (draws, len(ids)); `InputError` for a strange id."""
-        return self.counts[:, self._places(ids)]
+        return self.counts.T[self._places(ids)].T
 
     def unit_of(self, ids: Sequence[str] | pd.Index) -> Ints:
         """The unit of each id, (len(ids),); `InputError` for a strange id."""
@@ -71,17 +88,21 @@ def union_weights(
     that are to be paired must be given the same union. Raises `InputError` where one seed has an id
     twice or a row changes its group.
     """
-    table = pd.concat(
-        [_rows(ids[i], None if groups is None else groups[i]) for i in range(len(ids))]
-    )
+    if groups is None:
+        listed = [pd.Index(one).tolist() for one in ids]  # sets of Python strings are the fastest
+        for one in listed:
+            if len(set(one)) < len(one) or not one:
+                _check_ids(pd.Index(one))
+        names = sorted(set(itertools.chain.from_iterable(listed)))
+        return UnionWeights(pd.Index(names), np.arange(len(names)), seed_text, draws)
+    table = pd.concat([_rows(one, of) for one, of in zip(ids, groups, strict=True)])
     table = table.drop_duplicates().sort_values("id", kind="stable")
     if table["id"].duplicated().any():
         clash = table["id"][table["id"].duplicated()].iloc[0]
         raise InputError(f"row {clash!r} in two groups", "one group a row")
     # Numbered over sorted ids: the same rows in another order give the same draws.
     unit = np.asarray(pd.factorize(table["group"])[0], np.int64)
-    counts = _counts(int(unit.max()) + 1, draws=draws, seed_text=seed_text)
-    return UnionWeights(pd.Index(table["id"]), counts[:, unit], unit)
+    return UnionWeights(pd.Index(table["id"]), unit, seed_text, draws)
 
 
 def weights(
@@ -108,6 +129,30 @@ def interval(values: Floats, *, level: float = 0.95) -> tuple[float, float]:
         return float("nan"), float("nan")
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def intervals(draws: Floats, *, level: float = 0.95) -> tuple[Floats, Floats]:
+    """`interval` of each row of (models, draws): low and high, (models,) each."""
+    if np.isnan(draws).any():
+        each = np.array([interval(values, level=level) for values in draws])
+        return each[:, 0], each[:, 1]
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=1)
+    return low, high
+
+
+def pair_errors(draws: Floats) -> Floats:
+    """`standard_error` of the difference of every two rows of (models, draws), (pairs,).
+
+    Pairs in the order of `itertools.combinations`.
+    """
+    found = []
+    for place in range(len(draws) - 1):
+        differences = draws[place + 1 :] - draws[place]
+        if np.isnan(differences).any():
+            found.append(np.array([standard_error(each) for each in differences]))
+        else:
+            found.append(differences.std(axis=1, ddof=1))
+    return np.concatenate(found) if found else np.empty(0)
 
 
 def standard_error(values: Floats) -> float:
@@ -137,22 +182,22 @@ def mean_over_seeds(values: Sequence[Floats]) -> Floats:
     return np.asarray(np.mean(np.stack(values), axis=0))
 
 
-def _rows(
-    ids: Sequence[str] | pd.Index, groups: Sequence[str | None] | pd.Series | None
-) -> pd.DataFrame:
+def _rows(ids: Sequence[str] | pd.Index, groups: Sequence[str | None] | pd.Series) -> pd.DataFrame:
     """One seed's ids and groups; a row without a group is put in one that only it has."""
     table = pd.DataFrame({"id": pd.Index(ids)})
-    twice = table["id"].duplicated()
-    if len(table) == 0 or twice.any():
-        came = f"id {table['id'][twice].iloc[0]!r} twice" if len(table) else "no ids"
-        raise InputError(f"{came} in one set of test rows", "unique ids")
-    own = "row " + table["id"]
-    if groups is None:
-        return table.assign(group=own)
+    _check_ids(pd.Index(table["id"]))
     named = pd.Series(list(groups), dtype="str")
     if len(named) != len(table):
         raise InputError(f"{len(named)} groups for {len(table)} ids", "one group a row")
-    return table.assign(group=("group " + named).fillna(own))
+    return table.assign(group=("group " + named).fillna("row " + table["id"]))
+
+
+def _check_ids(ids: pd.Index) -> None:
+    """Raise `InputError` unless there are some, each once."""
+    twice = ids.duplicated()
+    if len(ids) == 0 or twice.any():
+        came = f"id {ids[twice][0]!r} twice" if len(ids) else "no ids"
+        raise InputError(f"{came} in one set of test rows", "unique ids")
 
 
 def _counts(units: int, *, draws: int, seed_text: str) -> Counts:

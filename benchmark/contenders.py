@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,7 +17,15 @@ import pandas as pd
 from benchmark import splits
 from benchmark.bootstrap import DRAWS, UnionWeights, mean_over_seeds, union_weights
 from benchmark.cells import REDACTED
-from benchmark.metrics import DEFAULTS, Scored, metric_names, metric_of, scores
+from benchmark.kept import Kept
+from benchmark.metrics import (
+    DEFAULTS,
+    Scored,
+    label_metrics,
+    metric_names,
+    metric_of,
+    scores,
+)
 from benchmark.store import Store
 from features.columns import KNOWN_AT
 from features.errors import InputError, unknown_name
@@ -25,6 +36,8 @@ Wanted = Callable[[Target], Sequence[str]]
 """The metrics to score for a kind of target."""
 Repeat = int | str
 """A seed, or `seed/fold`."""
+_DIGITS = 1e-10
+"""Below the last digit of a board; processors add in different orders."""
 Edit = Callable[[pd.DataFrame, Target], pd.DataFrame]
 """Stored predictions as they are to be scored: with other labels, say, or fewer test rows."""
 
@@ -65,24 +78,41 @@ class Tested:
 class Contender:
     """One model with one kind of inputs in one table.
 
-    Records and scored test rows by seed; `points` holds (seeds,) and `resampled` (seeds, draws)
-    values by metric. `units` counts the rows, or groups of rows, that draws take; `grouped` says
-    which.
+    `cells` and records by seed; `points` holds (seeds,) and `resampled` (seeds, draws) values by
+    metric, drawn with `weights`. `grouped` says whether draws take groups of rows.
     """
 
     label: str
     inputs: str
-    records: Mapping[Repeat, Mapping[str, Any]]
-    tested: Mapping[Repeat, Tested]
+    cells: Mapping[Repeat, Done]
     points: Mapping[str, Floats]
     resampled: Mapping[str, Floats]
-    units: int
+    weights: UnionWeights
     grouped: bool
+
+    @property
+    def records(self) -> dict[Repeat, Mapping[str, Any]]:
+        """The records of its cells."""
+        return {seed: cell.record for seed, cell in self.cells.items()}
+
+    @cached_property
+    def tested(self) -> dict[Repeat, Tested]:
+        """Its scored test rows by seed, read again where they are asked for."""
+        each = {seed: cell.scored() for seed, cell in self.cells.items()}
+        return {
+            seed: Tested(scored, ids, self.weights.unit_of(ids))
+            for seed, (scored, ids) in each.items()
+        }
+
+    @property
+    def units(self) -> int:
+        """How many rows, or groups of rows, draws take."""
+        return self.weights.units
 
     @property
     def first(self) -> Mapping[str, Any]:
         """The record of its first seed, for what all seeds share."""
-        return next(iter(self.records.values()))
+        return next(iter(self.cells.values())).record
 
     @property
     def name(self) -> str:
@@ -127,6 +157,14 @@ def families(entries: Iterable[Mapping[str, Any]]) -> list[list[Table]]:
     return [sorted(family, key=lambda t: levels.index(t.as_of)) for family in found.values()]
 
 
+def scored_metrics(
+    target: Target, configured: Sequence[str] | None, metric: str | None = None
+) -> list[str]:
+    """What a board scores: `shown_metrics`, and each class or label by itself."""
+    shown = shown_metrics(target, configured, metric)
+    return list(dict.fromkeys([*shown, *label_metrics(target)]))
+
+
 def shown_metrics(
     target: Target, configured: Sequence[str] | None, metric: str | None
 ) -> list[str]:
@@ -162,32 +200,47 @@ def contenders(
     *,
     draws: int = DRAWS,
     edit: Edit | None = None,
+    kept: bool = False,
 ) -> list[list[Contender]]:
     """For each table the models that have a finished cell, with their values and draws.
 
     The tables share their draws, so that models of two levels are paired too; the same draw takes
-    the same rows of every seed. Raises `InputError` where records do not belong to the plan, or
-    not to the same data, split or rows.
+    the same rows of every seed. `kept` takes values and draws from the folder where it keeps them
+    (see `benchmark.kept`) and, once every planned seed is done, keeps those computed. Raises
+    `InputError` where records do not belong to the plan, or not to the same data, split or rows.
     """
     done = [_read(store, table, edit) for table in family]
     cells = [cell for table in done for of_model in table.values() for cell in of_model]
     if not cells:
         return [[] for _ in family]
     _check_same_data(cells)
-    tests = {cell.seed: cell.test for cell in reversed(cells)}
-    groups = _groups(store, cells, tests)
-    weights = union_weights(
-        [pd.Index(test["id"]) for test in tests.values()],
-        # from the plan, so that the draws stay the same while cells are still missing
-        seed_text="".join(sorted({str(e["split_hash"]) for t in family for e in t.entries})),
-        draws=draws,
-        groups=None if groups is None else [groups[seed] for seed in tests],
-    )
-    metrics = wanted(target_of(cells[0].record))
-    return [
-        [_contender(of_model, weights, metrics, grouped=groups is not None) for of_model in table]
-        for table in (list(found.values()) for found in done)
-    ]
+    scoring = _scoring(family, cells, wanted(target_of(cells[0].record)), draws=draws, kept=kept)
+    return [[scoring.contender(of_model) for of_model in found.values()] for found in done]
+
+
+def kept_again(store: Store, family: Sequence[Table]) -> Iterator[tuple[str, bool | None]]:
+    """The files of numbers that the folder keeps of a family's cells, and whether the predictions
+    give the same: to the digits of a board, whatever the processor. None for numbers that no board
+    would take. Raises `InputError` as `contenders` does.
+    """
+    found = [_read(store, table, None) for table in family]
+    cells = [cell for table in found for of_model in table.values() for cell in of_model]
+    if not cells:
+        return
+    scoring = _scoring(family, cells, [], draws=DRAWS, kept=True)
+    kept = Kept(store.root, scoring.weights)
+    for cell in cells:
+        sound = kept.sound(cell.path)
+        if sound is not None:
+            rows = scoring.rows[cell.seed]
+            values = kept.read(cell.path, cell.record, rows.digest)
+            same = _same(values, scoring.computed(cell, list(values))) if values else None
+            yield kept.name(cell.path), same if sound else False
+
+
+def _same(a: Mapping[str, Floats], b: Mapping[str, Floats]) -> bool:
+    close = [np.allclose(a[m], b[m], rtol=0, atol=_DIGITS, equal_nan=True) for m in b]
+    return all(close)
 
 
 def target_of(record: Mapping[str, Any]) -> Target:
@@ -203,32 +256,159 @@ def arrays(frame: pd.DataFrame, target: Target) -> tuple[Ints, Floats]:
 
 
 @dataclass(frozen=True)
-class _Done:
-    """A finished cell as stored: its entry of the plan, record and predictions."""
+class Done:
+    """A finished cell as stored: its entry of the plan and its record; predictions on demand."""
 
+    store: Store
     entry: Mapping[str, Any]
     record: Mapping[str, Any]
-    frame: pd.DataFrame
+    edit: Edit | None
+
+    @property
+    def path(self) -> str:
+        """The folder of its files."""
+        return str(self.entry["path"])
 
     @property
     def seed(self) -> Repeat:
+        """What tells it from the others of its model."""
         return repeat(self.entry)
 
-    @property
-    def test(self) -> pd.DataFrame:
-        return self.frame[self.frame["part"] == "test"]
+    def frame(self) -> pd.DataFrame:
+        """Its predictions, edited. Raises `InputError` where they are not those written."""
+        frame = self.store.predictions(self.path, self.record)
+        return frame if self.edit is None else self.edit(frame, target_of(self.record))
 
-    def tested(self, weights: UnionWeights) -> Tested:
-        target = target_of(self.record)
-        y, proba = arrays(self.test, target)
-        valid = arrays(self.frame[self.frame["part"] == "valid"], target)
-        ids = pd.Index(self.test["id"])
-        return Tested(Scored.of(target, y, proba=proba, valid=valid), ids, weights.unit_of(ids))
+    def test_ids(self) -> pd.Index:
+        """The ids of its test rows. Raises `InputError` as `frame` does."""
+        frame = self.frame() if self.edit is not None else self._ids()
+        ids: pd.Index = pd.Index(frame["id"][frame["part"] == "test"])
+        return ids
+
+    def _ids(self) -> pd.DataFrame:
+        """Id and part of its predictions."""
+        import pyarrow.parquet as pq
+
+        data = self.store.predictions_bytes(self.path, self.record)
+        file = pq.ParquetFile(io.BytesIO(data))
+        if not {"id", "part"} <= set(file.schema_arrow.names):
+            return self.frame()  # which says what is wrong with it
+        found: pd.DataFrame = file.read(columns=["id", "part"]).to_pandas()
+        return found
+
+    def scored(self) -> tuple[Scored, pd.Index]:
+        """Its scored test rows and their ids."""
+        frame, target = self.frame(), target_of(self.record)
+        test = frame[frame["part"] == "test"]
+        y, proba = arrays(test, target)
+        valid = arrays(frame[frame["part"] == "valid"], target)
+        return Scored.of(target, y, proba=proba, valid=valid), pd.Index(test["id"])
 
 
-def _read(store: Store, table: Table, edit: Edit | None) -> dict[tuple[str, str], list[_Done]]:
+@dataclass(frozen=True)
+class Rows:
+    """The test rows that all cells of a seed must have, in this order."""
+
+    ids: pd.Index
+
+    @cached_property
+    def digest(self) -> str:
+        """The sha256 of the ids in their order."""
+        return hashlib.sha256(json.dumps(self.ids.tolist()).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How the cells of a family are scored: `rows` by seed, and where numbers are `kept`.
+
+    `keeps` says whether those computed are to be kept too.
+    """
+
+    metrics: Sequence[str]
+    weights: UnionWeights
+    rows: Mapping[Repeat, Rows]
+    grouped: bool
+    kept: Kept | None
+    keeps: bool
+
+    def contender(self, cells: Sequence[Done]) -> Contender:
+        """The cells of one model."""
+        each = [self.values(cell) for cell in cells]
+        return Contender(
+            cells[0].entry["model"],
+            cells[0].entry["inputs"],
+            cells={cell.seed: cell for cell in cells},
+            points={m: np.array([values[m][0] for values in each]) for m in self.metrics},
+            resampled={m: np.stack([values[m][1:] for values in each]) for m in self.metrics},
+            weights=self.weights,
+            grouped=self.grouped,
+        )
+
+    def values(self, cell: Done) -> dict[str, Floats]:
+        """(1 + draws,) by metric, the value first: kept ones, computed where there are none."""
+        if self.kept is None:
+            return self.computed(cell, self.metrics)
+        rows = self.rows[cell.seed].digest
+        found = self.kept.read(cell.path, cell.record, rows)
+        lacking = [metric for metric in self.metrics if metric not in found]
+        if not lacking:
+            cell.store.predictions_bytes(cell.path, cell.record)  # they are still the same
+            return found
+        found = {**found, **self.computed(cell, lacking)}
+        if self.keeps:
+            self.kept.write(cell.path, cell.record, rows, found)
+        return found
+
+    def computed(self, cell: Done, metrics: Sequence[str]) -> dict[str, Floats]:
+        """(1 + draws,) by metric, the value first. Raises `InputError` for other test rows."""
+        from threadpoolctl import threadpool_limits
+
+        scored, ids = cell.scored()
+        if not ids.equals(self.rows[cell.seed].ids):
+            raise InputError(
+                f"{cell.path}: its test rows differ from the other models'",
+                "the same ids in the same order",
+                "models on different rows can't share a table",
+            )
+        with threadpool_limits(limits=1):  # products so small that threads mostly wait
+            points = scores(metrics, scored)
+            draws = scores(metrics, scored, weights=self.weights.of(ids))
+        return {name: np.concatenate([points[name], draws[name]]) for name in metrics}
+
+
+def _scoring(
+    family: Sequence[Table],
+    cells: Sequence[Done],
+    metrics: Sequence[str],
+    *,
+    draws: int,
+    kept: bool,
+) -> Scoring:
+    """How the finished cells of a family are scored, all on the rows that any seed tests."""
+    store = cells[0].store
+    firsts = {cell.seed: cell for cell in reversed(cells)}
+    tests = {seed: cell.test_ids() for seed, cell in firsts.items()}
+    groups = _groups(store, cells, tests)
+    weights = union_weights(
+        list(tests.values()),
+        seed_text=seed_text(family),
+        draws=draws,
+        groups=None if groups is None else [groups[seed] for seed in tests],
+    )
+    return Scoring(
+        metrics,
+        weights,
+        {seed: Rows(ids) for seed, ids in tests.items()},
+        grouped=groups is not None,
+        kept=Kept(store.root, weights) if kept and cells[0].edit is None else None,
+        # draws of fewer seeds are soon of no use
+        keeps=set(tests) == {seed for table in family for seed in table.seeds},
+    )
+
+
+def _read(store: Store, table: Table, edit: Edit | None) -> dict[tuple[str, str], list[Done]]:
     """The finished cells of a table by model and inputs."""
-    done: dict[tuple[str, str], list[_Done]] = {}
+    done: dict[tuple[str, str], list[Done]] = {}
     for entry in table.entries:
         record = store.record(entry["path"])
         if record is None or record["status"] != "done":
@@ -239,19 +419,17 @@ def _read(store: Store, table: Table, edit: Edit | None) -> dict[tuple[str, str]
                 f"key {entry['key'][:16]}",
                 "delete the folder and run again",
             )
-        frame = store.predictions(entry["path"])
-        frame = frame if edit is None else edit(frame, target_of(record))
         name = (entry["model"], entry["inputs"])
-        done.setdefault(name, []).append(_Done(entry, record, frame))
+        done.setdefault(name, []).append(Done(store, entry, record, edit))
     return done
 
 
-def _check_same_data(cells: Sequence[_Done]) -> None:
+def _check_same_data(cells: Sequence[Done]) -> None:
     """Raise `InputError` unless the cells of a table are of one data set, those of a seed of one
     split. The rows of a table with redacted texts have another fingerprint than those without.
     """
-    by_seed: dict[Repeat, _Done] = {}
-    by_level: dict[str, _Done] = {}
+    by_seed: dict[Repeat, Done] = {}
+    by_level: dict[str, Done] = {}
     for cell in cells:
         peer = by_seed.setdefault(cell.seed, cell)
         first = by_level.setdefault(cell.entry["as_of"], cell)
@@ -266,20 +444,15 @@ def _check_same_data(cells: Sequence[_Done]) -> None:
                     f"{expected[:16]} as {other.entry['path']} has",
                     f"models of two {what}s can't share a table",
                 )
-        if cell.test["id"].tolist() != peer.test["id"].tolist():
-            raise InputError(
-                f"{cell.entry['path']}: its test rows differ from the other models'",
-                "the same ids in the same order",
-                "models on different rows can't share a table",
-            )
 
 
 def _groups(
-    store: Store, cells: Sequence[_Done], tests: Mapping[Repeat, pd.DataFrame]
+    store: Store, cells: Sequence[Done], tests: Mapping[Repeat, pd.Index]
 ) -> dict[Repeat, pd.Series] | None:
     """The group of every test row by seed, where the split holds out groups; else None."""
     hashes = {cell.seed: str(cell.record["cell"]["split_hash"]) for cell in cells}
-    held = {seed: store.groups(name) for seed, name in hashes.items()}
+    by_hash = {name: store.groups(name) for name in dict.fromkeys(hashes.values())}
+    held = {seed: by_hash[name] for seed, name in hashes.items()}
     if any(groups is None for groups in held.values()):
         if cells[0].entry["split"] in splits.GROUPED:
             raise InputError(
@@ -289,31 +462,18 @@ def _groups(
             )
         return None
     return {
-        seed: groups[tests[seed]["id"]].reset_index(drop=True)
+        seed: groups[tests[seed]].reset_index(drop=True)
         for seed, groups in held.items()
         if groups is not None
     }
 
 
-def _contender(
-    cells: Sequence[_Done], weights: UnionWeights, metrics: Sequence[str], *, grouped: bool
-) -> Contender:
-    from threadpoolctl import threadpool_limits
+def seed_text(family: Iterable[Table]) -> str:
+    """What the draws of a family come from.
 
-    tested = {cell.seed: cell.tested(weights) for cell in cells}
-    with threadpool_limits(limits=1):  # products so small that threads mostly wait for each other
-        points = [scores(metrics, rows.scored) for rows in tested.values()]
-        draws = [scores(metrics, r.scored, weights=weights.of(r.ids)) for r in tested.values()]
-    return Contender(
-        cells[0].entry["model"],
-        cells[0].entry["inputs"],
-        records={cell.seed: cell.record for cell in cells},
-        tested=tested,
-        points={m: np.concatenate([values[m] for values in points]) for m in metrics},
-        resampled={m: np.stack([values[m] for values in draws]) for m in metrics},
-        units=weights.units,
-        grouped=grouped,
-    )
+    Its plan, so that they stay the same while cells are still missing.
+    """
+    return "".join(sorted({str(e["split_hash"]) for table in family for e in table.entries}))
 
 
 def is_ranked(contender: Contender, table: Table) -> bool:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from benchmark.bootstrap import interval, paired_difference, standard_error
+from benchmark.bootstrap import intervals, pair_errors, paired_difference, standard_error
 from benchmark.cells import REDACTED
 from benchmark.contenders import (
     Contender,
@@ -18,10 +18,11 @@ from benchmark.contenders import (
     contenders,
     families,
     is_ranked,
-    pairs,
+    scored_metrics,
     shown_metrics,
+    target_of,
 )
-from benchmark.metrics import SCORING, label_metrics, label_of, metric_of
+from benchmark.metrics import SCORING, label_of, metric_of
 from benchmark.ranks import rank, rank_intervals
 from benchmark.receipts import sha256
 from benchmark.significance import detectable, seed_spread
@@ -84,48 +85,80 @@ class Board:
     read: Mapping[str, int]
 
 
-def leaderboard(store: Store, metric: str | None = None) -> Board:
+def leaderboard(store: Store, metric: str | None = None, *, kept: bool = True) -> Board:
     """The board of a results folder, ranked by `metric` (default: the first of its config).
 
     Metrics that are not for a task's kind of target are left out of its tables. Models that lack a
-    seed (failed, or not run yet) stand without rank. Raises `InputError` where nothing is done, or
-    where records of one table do not share data, split and rows.
+    seed (failed, or not run yet) stand without rank. The numbers are the same without `kept`, which
+    takes draws from the folder and keeps them there, only later. Raises `InputError` where nothing
+    is done, or where records of one table do not share data, split and rows.
     """
     plan = store.plan()
     rows: list[dict[str, Any]] = []
     gaps: list[str] = []
     columns: dict[str, None] = {}
-
-    def wanted(target: Target) -> list[str]:
-        shown = shown_metrics(target, plan["metrics"], metric)
-        columns.update(dict.fromkeys(shown))
-        return list(dict.fromkeys([*shown, *label_metrics(target)]))
-
-    scored = {
-        (family[0].task, family[0].split): (family, contenders(store, family, wanted))
-        for family in families(plan["cells"])
-    }
-    for (task, split), (family, found) in scored.items():
+    for family, found, origin in _scored(store, plan, metric, kept=kept):
         by_level = dict(zip((table.as_of for table in family), found, strict=True))
-        origin = scored.get((task, split.removesuffix(TWIN))) if split.endswith(TWIN) else None
         for table in family:
             rows += _rows(table, by_level, origin)
-            gaps += _gaps(store, table)
+            gaps += _gaps(store, table, by_level[table.as_of])
+        targets = [target_of(c.first) for contending in found for c in contending][:1]
+        for target in targets:
+            columns.update(dict.fromkeys(shown_metrics(target, plan["metrics"], metric)))
     if not rows:
         raise InputError(
             f"{store.root} has no finished cell",
             "at least one",
             f"see `trialmark status {store.root}`",
         )
-    floats = [column for columns in GAINS.values() for column in columns]
-    types = {**dict.fromkeys(_PLACE, "Int64"), **dict.fromkeys(floats, "float64")}
+    floats = [column for columns in GAINS.values() for column in columns] + [*COSTS]
+    types = {
+        **dict.fromkeys((*_PLACE, "dropped_after"), "Int64"),
+        **dict.fromkeys(floats, "float64"),
+    }
     frame = pd.DataFrame(rows).astype(types)
+    frame["exploration"] = "exploration" in plan
     if metric is not None and metric not in columns:
         raise InputError(f"metric {metric!r} fits none of the tasks here", ", ".join(columns))
     configured = [] if plan["metrics"] is None else plan["metrics"]
     order = dict.fromkeys([metric, *configured, *columns])
     shown = tuple(name for name in order if name in columns)
     return Board(plan["name"], frame, shown, tuple(gaps), plan.get("rows", {}))
+
+
+Scored = tuple[Sequence[Table], Sequence[Sequence[Contender]]]
+"""The tables of one task and split, and the contenders of each."""
+
+
+def _scored(
+    store: Store, plan: Mapping[str, Any], metric: str | None, *, kept: bool
+) -> Iterator[tuple[Sequence[Table], Sequence[Sequence[Contender]], Scored | None]]:
+    """Each family of tables, its contenders, and those of the split that it is the twin of.
+
+    One at a time: the draws of 10,000 cells would not fit.
+    """
+
+    def wanted(target: Target) -> list[str]:
+        return scored_metrics(target, plan["metrics"], metric)
+
+    by_place = {(f[0].task, f[0].split): f for f in families(plan["cells"])}
+    origins = {
+        (task, split.removesuffix(TWIN)) for task, split in by_place if split.endswith(TWIN)
+    } & set(by_place)
+    held: dict[tuple[str, str], Scored] = {}
+
+    def scored(place: tuple[str, str]) -> Scored:
+        if place in held:
+            return held[place]
+        found = by_place[place], contenders(store, by_place[place], wanted, kept=kept)
+        if place in origins:
+            held[place] = found
+        return found
+
+    for task, split in by_place:
+        origin = (task, split.removesuffix(TWIN))
+        is_twin = split.endswith(TWIN) and origin in by_place
+        yield *scored((task, split)), scored(origin) if is_twin else None
 
 
 def gains(board: Board, kind: str, metric: str | None = None) -> pd.DataFrame:
@@ -178,10 +211,6 @@ def check_comparable(rows: pd.DataFrame) -> None:
                 )
 
 
-Scored = tuple[Sequence[Table], Sequence[Sequence[Contender]]]
-"""The tables of one task and split, and the contenders of each."""
-
-
 def _rows(
     table: Table, by_level: Mapping[str, Sequence[Contender]], origin: Scored | None
 ) -> list[dict[str, Any]]:
@@ -199,21 +228,34 @@ def _rows(
         if other.as_of == table.as_of:
             before["optimism"] = {c.name: c for c in contending}
     ranked = [c for c in found if is_ranked(c, table)]
+    dropped = {(e["model"], e["inputs"]): e["dropped"] for e in table.entries if "dropped" in e}
     for metric in dict.fromkeys(m for c in found for m in c.points):
         places, mde = _places(ranked, metric), _detectable(ranked, metric)
+        low, high = intervals(np.stack([c.draws[metric] for c in found]))
         of_metric = [
             {
                 **_row(table, c, metric),
+                "low": _known(float(low[place])),
+                "high": _known(float(high[place])),
                 **places.get(c.name, {}),
                 "mde": mde,
+                "dropped_after": _seeds_before(c, dropped),
                 **_gain("leak", c, before, metric),
                 **_gain("redaction", c, before, metric),
                 **_gain("optimism", c, before, metric),
             }
-            for c in found
+            for place, c in enumerate(found)
         ]
         rows += sorted(of_metric, key=lambda row: (row["rank"] is None, row["rank"], row["model"]))
     return rows
+
+
+def _seeds_before(
+    contender: Contender, dropped: Mapping[tuple[str, str], Mapping[str, Any]]
+) -> int | None:
+    """The number of seeds after which halving dropped it, None where it did not."""
+    found = dropped.get((contender.label, contender.inputs))
+    return None if found is None else int(found["after"])
 
 
 def _places(ranked: Sequence[Contender], metric: str) -> dict[str, dict[str, int]]:
@@ -232,10 +274,12 @@ def _places(ranked: Sequence[Contender], metric: str) -> dict[str, dict[str, int
 def _detectable(ranked: Sequence[Contender], metric: str) -> float | None:
     """The median of what a pair of the table's models would have to differ by."""
     learnt = [c for c in ranked if not c.first["is_floor"]]
-    shown = pairs(learnt if len(learnt) > 1 else ranked)
-    errors = [standard_error(a.draws[metric] - b.draws[metric]) for a, b in shown]
-    defined = [error for error in errors if not math.isnan(error)]
-    return detectable(float(np.median(defined))) if defined else None
+    shown = learnt if len(learnt) > 1 else ranked
+    if len(shown) < 2:
+        return None
+    errors = pair_errors(np.stack([c.draws[metric] for c in shown]))
+    defined = errors[~np.isnan(errors)]
+    return detectable(float(np.median(defined))) if len(defined) else None
 
 
 def _compared_with(level: str, levels: Sequence[str]) -> dict[str, str]:
@@ -263,7 +307,6 @@ def _gain(
 
 def _row(table: Table, contender: Contender, metric: str) -> dict[str, Any]:
     first = contender.first
-    low, high = interval(contender.draws[metric])
     draws = contender.draws[metric]
     units = contender.units if contender.grouped else None
     return {
@@ -274,9 +317,7 @@ def _row(table: Table, contender: Contender, metric: str) -> dict[str, Any]:
         "as_of": table.as_of,
         "metric": metric,
         "value": _known(contender.values[metric]),
-        "low": _known(low),
-        "high": _known(high),
-        **dict.fromkeys(_PLACE),
+        **dict.fromkeys(("low", "high", *_PLACE)),
         "sample_sd": _known(standard_error(draws)),
         "seed_sd": _known(seed_spread(contender.points[metric], contender.resampled[metric])),
         "is_floor": first["is_floor"],
@@ -303,14 +344,15 @@ def _known(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _gaps(store: Store, table: Table) -> list[str]:
+def _gaps(store: Store, table: Table, found: Sequence[Contender]) -> list[str]:
+    """A line for each planned cell that is not among the contenders'."""
+    done = {cell.path for contender in found for cell in contender.cells.values()}
     lines = []
     for entry in table.entries:
-        state = store.state(entry["path"])
-        if state != "done":
+        if entry["path"] not in done and "dropped" not in entry:
             lines.append(
                 f"{table.task} {entry['split']} seed {entry['seed']} {entry['model']} "
-                f"{entry['inputs']}: {state}"
+                f"{entry['inputs']}: {store.state(entry['path'])}"
             )
     return lines
 
@@ -367,19 +409,51 @@ def _budget(tuning: Mapping[str, Any]) -> str:
     return f"{trials} Optuna trials or {seconds:g} s by TPE on {folds} for {objective}"
 
 
-def _costs(contender: Contender) -> dict[str, float | None]:
-    """Means over seeds. `fit_seconds` holds features and fit, what a cache spared included."""
-    seconds = [record["seconds"] for record in contender.records.values()]
-    if "fit" not in seconds[0]:  # the ceiling is not fitted
-        return dict.fromkeys(("fit_seconds", "predict_seconds", "tune_seconds", "peak_memory_mb"))
-    memory = [record["peak_memory_mb"] for record in contender.records.values()]
-    return {
-        "fit_seconds": _mean([s["features"] + s["fit"] for s in seconds]),
-        "predict_seconds": _mean([s["predict"] for s in seconds]),
-        "tune_seconds": _mean([s.get("tune", 0.0) for s in seconds]),
-        "peak_memory_mb": _mean(memory),
+def _costs(contender: Contender) -> dict[str, float | str | None]:
+    """Means over seeds; None where no record of a seed says it.
+
+    `fit_seconds` holds features and fit, what a cache spared included.
+    """
+    records = list(contender.records.values())
+    if "fit" not in records[0]["seconds"]:  # the ceiling is not fitted
+        return dict.fromkeys((*COSTS, "energy_method"))
+    methods = dict.fromkeys(r["energy"]["method"] for r in records if r.get("energy"))
+    means = {
+        name: _mean([of(record) for record in records], 6 if name in _SMALL else 3)
+        for name, of in COSTS.items()
     }
+    return {**means, "energy_method": "; ".join(methods) if methods else None}
 
 
-def _mean(values: Sequence[float]) -> float:
-    return round(sum(values) / len(values), 3)
+def _seconds(*phases: str) -> Callable[[Mapping[str, Any]], float]:
+    return lambda record: sum(record["seconds"].get(phase, 0.0) for phase in phases)
+
+
+def _within(
+    part: str, name: str, times: float = 1.0
+) -> Callable[[Mapping[str, Any]], float | None]:
+    def found(record: Mapping[str, Any]) -> float | None:
+        value = (record.get(part) or {}).get(name)
+        return None if value is None else value * times
+
+    return found
+
+
+COSTS: dict[str, Callable[[Mapping[str, Any]], float | None]] = {
+    "fit_seconds": _seconds("features", "fit"),
+    "features_seconds": _seconds("features"),
+    "predict_seconds": _seconds("predict"),
+    "tune_seconds": _seconds("tune"),
+    "explain_seconds": _seconds("explain"),
+    "peak_memory_mb": lambda record: record["peak_memory_mb"],
+    "latency_ms": _within("latency", "ms"),
+    "energy_wh": _within("energy", "kwh", 1000.0),
+    "grams_co2e": _within("energy", "grams_co2e"),
+}
+"""Columns of costs, and what each is in a record."""
+_SMALL = ("energy_wh", "grams_co2e")
+
+
+def _mean(values: Sequence[float | None], digits: int) -> float | None:
+    known = [value for value in values if value is not None]
+    return round(sum(known) / len(known), digits) if known else None

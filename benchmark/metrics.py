@@ -8,6 +8,7 @@ undefined (ROC-AUC where only one class was drawn) is NaN. Only numpy: a report 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -26,6 +27,8 @@ BINS = 15
 COMPLETED = "completed"
 # A block of draws is kept near the size of the processor's cache.
 _BLOCK = 2**17
+_TOGETHER = 32
+"""Draws of a block at least: from here on whole rows are added faster than number after number."""
 _SUM_TOLERANCE = 1e-3
 _ROUNDING = 1e-9
 _TIE_TOLERANCE = 1e-12
@@ -111,6 +114,25 @@ class Scored:
         score = self.proba[order, 1]
         return order, np.append(np.flatnonzero(score[1:] < score[:-1]), self.n - 1)
 
+    @cached_property
+    def by_class(self) -> tuple[Ints, Ints]:
+        """Rows of a binary target's negatives and of its positives, from the highest score down."""
+        order = self.ranking[0]
+        positive = self.y[order] == 1
+        return order[~positive], order[positive]
+
+    @cached_property
+    def above(self) -> tuple[Ints, Ints]:
+        """How many negatives and positives of a binary target stand at or above each distinct
+        score, (1 + distinct scores,) each, from 0 on."""
+        order, ends = self.ranking
+        hits = np.append(0, np.cumsum(self.y[order])[ends])
+        return np.append(0, ends + 1) - hits, hits
+
+    def steps(self, of: int) -> Ints:
+        """Numbers of the distinct scores that some row of class `of` has."""
+        return np.flatnonzero(np.diff(self.above[of]))
+
 
 @dataclass(frozen=True)
 class Weighted:
@@ -134,14 +156,24 @@ class Weighted:
         return both[:, :k], both[:, k : 2 * k], both[:, 2 * k :]
 
     @cached_property
+    def running(self) -> tuple[Floats, Floats]:
+        """Weight of the first rows of each class from the highest score down; binary targets only.
+
+        (1 + positives, draws) and (1 + negatives, draws), both from 0 on.
+        """
+        rows = self.scored.by_class
+        return _running(self.weights.T[rows[1]]), _running(self.weights.T[rows[0]])
+
+    @cached_property
     def curve(self) -> tuple[Floats, Floats]:
         """Weight of the positives and of all rows at or above each distinct score, highest first.
 
         Both are (draws, 1 + distinct scores) and start with 0; binary targets only.
         """
-        order, ends = self.scored.ranking
-        ranked = self.weights[:, order]
-        return _running(ranked * self.scored.y[order], ends), _running(ranked, ends)
+        hits, misses = self.running
+        above = self.scored.above
+        found = hits[above[1]]
+        return found.T, (found + misses[above[0]]).T
 
     @cached_property
     def labels(self) -> tuple[Weighted, ...]:
@@ -185,10 +217,13 @@ def roc_auc(at: Weighted) -> Floats:
     """
     if at.scored.target.kind != "binary":
         return _macro(roc_auc, at)
-    hits, seen = at.curve
-    misses = seen - hits
-    area = _product_sum(misses[:, 1:] - misses[:, :-1], hits[:, 1:] + hits[:, :-1]) / 2
-    return _ratio(area, hits[:, -1] * misses[:, -1], np.nan)
+    few, many = _few_and_many(at)
+    gain = few.after - few.before
+    beside = 2 * many.total - many.before - many.after
+    area = _product_sum(gain, beside) / 2
+    if few.of == 0:  # the area above the curve of the negatives
+        area = few.total * many.total - area
+    return _ratio(area, few.total * many.total, np.nan)
 
 
 def average_precision(at: Weighted) -> Floats:
@@ -198,8 +233,8 @@ def average_precision(at: Weighted) -> Floats:
     """
     if at.scored.target.kind != "binary":
         return _macro(average_precision, at)
-    hits, seen = at.curve
-    return _precision_steps(at, hits[:, 1:] - hits[:, :-1], hits[:, 1:], seen[:, 1:])
+    hits, misses = (_steps(at, of, where=1) for of in (1, 0))
+    return _precision_steps(hits.after - hits.before, hits.after, misses.after, (hits, misses))
 
 
 def average_precision_negative(at: Weighted) -> Floats:
@@ -209,10 +244,9 @@ def average_precision_negative(at: Weighted) -> Floats:
     """
     if at.scored.target.kind == "multiclass":
         return average_precision_negative(at.labels[_completed(at.scored.target)])
-    hits, seen = at.curve
-    misses = seen - hits
-    tail, left = misses[:, -1:] - misses[:, :-1], seen[:, -1:] - seen[:, :-1]
-    return _precision_steps(at, misses[:, 1:] - misses[:, :-1], tail, left)
+    hits, misses = (_steps(at, of, where=0) for of in (1, 0))
+    tail, left = misses.total - misses.before, hits.total - hits.before
+    return _precision_steps(misses.after - misses.before, tail, left, (misses, hits))
 
 
 def f1_macro(at: Weighted) -> Floats:
@@ -605,28 +639,86 @@ def _best_cut(y: Ints, score: Floats, *, macro: bool) -> float:
 
 
 def _blocks(weights: Weights) -> Iterator[Floats]:
-    """The draws in blocks of a bounded size, as float64."""
-    step = max(1, _BLOCK // weights.shape[1])
+    """The draws in blocks of a bounded size, as float64, the draws of a row side by side."""
+    step = max(_TOGETHER, _BLOCK // weights.shape[1])
     for start in range(0, len(weights), step):
-        yield weights[start : start + step].astype(np.float64)
+        yield weights[start : start + step].astype(np.float64, order="F")
 
 
-def _running(ranked: Floats, ends: Ints) -> Floats:
-    """Running sums along the rows at `ends`, after a first 0."""
-    sums = np.zeros((len(ranked), len(ends) + 1))
-    if len(ends) == ranked.shape[1]:
-        np.cumsum(ranked, axis=1, out=sums[:, 1:])
-    else:
-        sums[:, 1:] = np.cumsum(ranked, axis=1)[:, ends]
+@dataclass(frozen=True)
+class _Steps:
+    """Weight of class `of` before and after some of the distinct scores, (steps, draws), and its
+    whole weight, (draws,)."""
+
+    of: int
+    before: Floats
+    after: Floats
+    total: Floats
+
+
+def _steps(at: Weighted, of: int, *, where: int) -> _Steps:
+    """Class `of` at the scores that some row of class `where` has: nothing is gained at others."""
+    sums, above = at.running[1 - of], at.scored.above[of]
+    chosen = at.scored.steps(where)
+    before, after = _picked(sums, above[chosen]), _picked(sums, above[chosen + 1])
+    return _Steps(of, before, after, sums[-1])
+
+
+def _few_and_many(at: Weighted) -> tuple[_Steps, _Steps]:
+    """Both classes at the scores of the one with fewer rows, this one first."""
+    few = int(len(at.scored.by_class[1]) < len(at.scored.by_class[0]))
+    return _steps(at, few, where=few), _steps(at, 1 - few, where=few)
+
+
+def _picked(sums: Floats, places: Ints) -> Floats:
+    """Rows of `sums`; no copy of rows that follow each other."""
+    if len(places) and (np.diff(places) == 1).all():
+        return sums[places[0] : places[-1] + 1]
+    return sums[places]
+
+
+def _running(rows: Floats) -> Floats:
+    """Running sums down (rows, draws), after a first 0."""
+    sums = np.zeros((len(rows) + 1, rows.shape[1]))
+    sums[1:] = rows
+    _accumulate(sums)
     return sums
 
 
-def _precision_steps(at: Weighted, gain: Floats, hits: Floats, seen: Floats) -> Floats:
-    """Average precision from each step's new and running weight of hits, and of rows seen."""
-    positive, total = at.curve[0][:, -1], at.curve[1][:, -1]
+def _accumulate(sums: Floats) -> None:
+    """Running sums down (n, draws), in place.
+
+    `np.cumsum` adds one number after the other, each of which waits for the last. Here whole rows
+    are added, in stretches of about the root of n: first inside each, all stretches at once, then
+    what went before. Counts are whole numbers, whose sums have no rounding to depend on the order.
+    """
+    n, draws = sums.shape
+    if draws < _TOGETHER:
+        np.cumsum(sums, axis=0, out=sums)
+        return
+    length = math.isqrt(n)
+    whole = n // length * length
+    stretches = sums[:whole].reshape(-1, length, draws)
+    for place in range(1, length):
+        stretches[:, place] += stretches[:, place - 1]
+    for place in range(1, len(stretches)):
+        stretches[place] += stretches[place - 1, -1]
+    for place in range(whole, n):
+        sums[place] += sums[place - 1]
+
+
+def _precision_steps(
+    gain: Floats, hits: Floats, misses: Floats, classes: tuple[_Steps, _Steps]
+) -> Floats:
+    """Average precision from each step's new and running weight of hits, and that of misses.
+
+    All are (steps, draws); `classes` are those of hits and of misses.
+    """
+    wanted, other = classes
     # No positive makes 0 / 0; no negative would make a meaningless 1.
-    found = np.where((positive > 0) & (positive < total), gain.sum(axis=1), 0.0)
-    return _ratio(_product_sum(gain, _ratio(hits, seen, 0.0)), found, np.nan)
+    found = np.where(other.total > 0, wanted.total, 0.0)
+    seen = np.maximum(hits + misses, np.finfo(np.float64).tiny)  # no hit where nothing is seen
+    return _ratio(_product_sum(gain, hits / seen), found, np.nan)
 
 
 def _f1(at: Weighted) -> Floats:
@@ -659,11 +751,11 @@ def _mean_defined(values: Floats) -> Floats:
 
 
 def _product_sum(a: Floats, b: Floats) -> Floats:
-    return np.asarray(np.einsum("dn,dn->d", a, b))
+    return np.asarray(np.einsum("nd,nd->d", a, b))
 
 
 def _ratio(top: Floats, bottom: npt.NDArray[Any], empty: float) -> Floats:
     """`top / bottom`, and `empty` where `bottom` is not above 0."""
-    out: Floats = np.full(top.shape, empty)
+    out: Floats = np.full_like(top, empty)
     np.divide(top, bottom, out=out, where=bottom > 0)
     return out
