@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, PrivateAttr, ValidationError
 
 from benchmark.cells import CEILING
+from benchmark.energy import check_energy
 from benchmark.metrics import metric_of
 from benchmark.readers import READERS
 from benchmark.splits import SPLITS, Seed, SplitOptions
@@ -65,14 +66,17 @@ class DataConfig(Strict):
 class TuneConfig(Strict):
     """The budget of every tunable model: Optuna trials, and seconds after which none begins.
 
-    `objective` is a metric (None: see `tune.objective_of`), `folds` the number of inner folds
-    (None: one, the valid part, where that is large, else 5).
+    The first trial, of the defaults, takes nothing off the seconds. `objective` is a metric (None:
+    see `tune.objective_of`), `folds` the number of inner folds (None: one, the valid part, where
+    that is large, else 5). `workers` spreads each study over so many Ray tasks (None: one trial
+    after the other); then what is found depends on which trials end first, and the record says so.
     """
 
     trials: int = Field(default=30, ge=1)
     seconds: float = Field(default=600, gt=0)
     objective: str | None = None
     folds: int | None = Field(default=None, ge=1, le=20)
+    workers: int | None = Field(default=None, ge=2)
 
 
 class ExplainConfig(Strict):
@@ -85,6 +89,25 @@ class ExplainConfig(Strict):
     rows: int = Field(default=200, ge=1)
     gradient_rows: int = Field(default=8, ge=1)
     examples: int = Field(default=4, ge=0)
+
+
+class HalvingConfig(Strict):
+    """Which models go on to the next seed: the better `keep` of them `by` a metric on valid rows.
+
+    `by` None: the metric that ranks the table. See `benchmark.halving`.
+    """
+
+    keep: float = Field(default=0.5, gt=0, lt=1)
+    by: str | None = None
+
+
+class EnergyConfig(Strict):
+    """Where the electricity comes from: `country` is an ISO 3166 code of three letters (DEU).
+
+    See `benchmark.energy`.
+    """
+
+    country: str = Field(pattern=r"^[A-Z]{3}$")
 
 
 class ModelConfig(Strict):
@@ -120,12 +143,17 @@ class RunConfig(Strict):
 
     `metrics` are the columns of its tables, the first one ranks; each table takes those that are
     for its kind of target. None: `metrics.DEFAULTS`. `threads` is what each cell may use, all cores
-    by default and whatever the number of jobs: fine-tuning rounds differently with another number.
+    by default; workers share out the cores, so that one of two on four cores uses two of them. Only
+    torch has `threads` whatever the number of jobs: fine-tuning rounds differently with another.
     `tune` searches the parameters of every model that has some to search, with the same budget;
     `refit` fits once more on train and valid, for as many rounds or steps as valid called for,
     before the test rows are predicted. `redact` is one more dimension: whether sentences that state
     the outcome are taken out of the texts first (see `benchmark.redact`). `timeout` (seconds) and
     `memory` (such as 8GiB) bound every cell: one over them is a failed record, the others go on.
+    `halving` runs all models on the first seed alone and the better half of them on the next: for
+    exploration, as the table then says. `energy` adds what each cell's electricity is estimated at.
+    `executor` says what carries cells out (None: this process, or several for `--jobs`), `address`
+    (HOST:PORT) which Ray cluster does (None: one that is started on this machine).
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -139,11 +167,15 @@ class RunConfig(Strict):
     tune: TuneConfig | None = None
     refit: bool = False
     explain: ExplainConfig | None = ExplainConfig()
+    halving: HalvingConfig | None = None
+    energy: EnergyConfig | None = None
     metrics: list[str] | None = Field(default=None, min_length=1)
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: int | None = Field(default=None, ge=1)
     timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     memory: ByteSize | None = Field(default=None, gt=0)
+    executor: Literal["serial", "process", "ray"] | None = None
+    address: str | None = None
     _written: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     @property
@@ -334,7 +366,7 @@ def _normal(data: dict[str, Any]) -> dict[str, Any]:
     for key in ("task", "seeds", "as_of", "redact", "metrics", "splits", "models"):
         if key in data and not isinstance(data[key], list):
             data[key] = [data[key]]
-    for key in ("tune", "explain"):
+    for key in ("tune", "explain", "halving"):
         if isinstance(data.get(key), bool):
             data[key] = {} if data[key] else None
     for key in ("splits", "models"):
@@ -422,6 +454,12 @@ def _checked(config: RunConfig, base: Path, place: _Places) -> RunConfig:
     for i, metric in enumerate(config.metrics if config.metrics is not None else ()):
         with place.at("metrics", i):
             metric_of(metric)
+    if config.halving is not None and config.halving.by is not None:
+        with place.at("halving", "by"):
+            metric_of(config.halving.by)
+    if config.energy is not None:
+        with place.at("energy"):
+            check_energy(config.energy.country)
     for key, values in (
         ("task", config.task),
         ("splits", [split.shown for split in config.splits]),
@@ -430,6 +468,8 @@ def _checked(config: RunConfig, base: Path, place: _Places) -> RunConfig:
         ("redact", config.redact),
     ):
         _check_once(key, values, place)
+    if config.address is not None and config.executor != "ray":
+        raise InputError(f"{place(('address',))}: an address without Ray", "executor: ray")
     models = [_checked_model(model, i, base, place) for i, model in enumerate(config.models)]
     rows = [(slug(model.shown), name) for model in models for name in model.inputs]
     _check_once("models", rows, place)  # by the names of their folders

@@ -16,6 +16,7 @@ from benchmark.matrix import prepare, read_rows
 from benchmark.merge import largest_difference
 from benchmark.receipts import sha256
 from benchmark.store import Store, folder_of, parquet_bytes
+from models.base import Memo
 
 TOLERANCE = 0.05
 """Largest difference of a probability that passes off the CPU.
@@ -69,7 +70,8 @@ def refit(
 def _again(cell: Cell, work: Workload) -> Refit:
     data, split = work.datasets[cell.dataset_fingerprint], work.splits[cell.split_hash]
     material = Material(members_of(cell, work.store))
-    result = run_cell(cell, data, split=split, context=work.context, material=material)
+    context = replace(work.context, memo=Memo())  # nothing of the cells before it
+    result = run_cell(cell, data, split=split, context=context, material=material)
     if result.predictions is None:
         error = result.record["error"]
         return Refit(cell, False, float("inf"), f"{error['class']}: {error['message']}")

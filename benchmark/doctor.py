@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from typing import Literal
 
 import psutil
 
+from benchmark.bucket import Bucket
 from benchmark.lock import only_writer
 from benchmark.receipts import ROOT, available_cores, processor
 from features.errors import InputError, one_line
@@ -41,8 +43,11 @@ class Check:
     change: str = ""
 
 
-def doctor(folder: Path, cache: Path) -> Iterator[Check]:
-    """Look at everything a run into `folder` needs, with embeddings in `cache`, one by one."""
+def doctor(folder: Path, cache: Path, bucket: Bucket | None = None) -> Iterator[Check]:
+    """Look at everything a run into `folder` needs, with embeddings in `cache`, one by one.
+
+    A run at a URL works in `folder` and writes to `bucket`.
+    """
     looks: tuple[Callable[[], Iterator[Check]], ...] = (
         _python,
         _libraries,
@@ -52,6 +57,7 @@ def doctor(folder: Path, cache: Path) -> Iterator[Check]:
         lambda: _place("results folder", folder, "set --out to another folder"),
         lambda: _place("cache", cache, "point TRIALMARK_CACHE to another folder"),
         lambda: _lock(folder),
+        lambda: _bucket(bucket),
         _model,
         lambda: _clock(folder),
     )
@@ -176,6 +182,27 @@ def _lock(folder: Path) -> Iterator[Check]:
             return
     change = "never start two runs into one folder; join folders by `trialmark merge`"
     yield Check("locks", "problem", f"the file system of {here} has no locks", change)
+
+
+def _bucket(bucket: Bucket | None) -> Iterator[Check]:
+    """Whether one object can be written, listed, read and removed at the URL; none, no check."""
+    if bucket is None:
+        return
+    name, data = f"doctor-{uuid.uuid4().hex}", b"written by trialmark doctor"
+    try:
+        began = time.perf_counter()
+        bucket.write(name, data)
+        listed, read = name in bucket.names(), dict(bucket.read({name: len(data)}))
+        bucket.remove(name)
+    except InputError as error:
+        yield Check("bucket", "problem", error.came, error.change)
+        return
+    if listed and read == {name: data}:
+        took = f"in {time.perf_counter() - began:.1f} s"
+        yield Check("bucket", "ok", f"{bucket.url}: written, listed, read and removed {took}")
+    else:
+        found = f"{bucket.url}: what was just written is not there"
+        yield Check("bucket", "problem", found, "results need a store that reads its own writes")
 
 
 def _model() -> Iterator[Check]:

@@ -7,24 +7,26 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, Protocol
 
 import pandas as pd
 
+from benchmark.ahead import keep
 from benchmark.audit import Report
 from benchmark.cells import Cell, Result
 from benchmark.dataset import Dataset
 from benchmark.fitting import Material, died, run_cell
 from benchmark.limits import UNBOUND, Limits, explained, kill, resident
 from benchmark.lock import said
-from benchmark.receipts import ROOT
+from benchmark.receipts import ROOT, available_cores
 from benchmark.splits import Split
 from benchmark.store import Store, folder_of
-from models.base import Context
+from models.base import Context, Memo
 
 _POLL = 0.2
 """Seconds between two looks at what the cells take, where they have limits."""
@@ -34,7 +36,9 @@ _POLL = 0.2
 class Workload:
     """What every worker needs: datasets by fingerprint, splits by hash, where results go.
 
-    `limits` bound each cell.
+    `limits` bound each cell. `exploration` is the rule of a run that drops models on the way (see
+    `benchmark.halving`); each record says it. `country` is whose electricity is used, where its
+    amount is to be estimated.
     """
 
     datasets: dict[str, Dataset]
@@ -43,6 +47,8 @@ class Workload:
     context: Context
     read_seconds: float = 0.0
     limits: Limits = UNBOUND
+    exploration: Mapping[str, Any] | None = None
+    country: str | None = None
 
 
 class Watcher(Protocol):
@@ -80,8 +86,13 @@ def do(cell: Cell, work: Workload) -> str:
     """Run one cell and store what came of it; returns its status."""
     data, split = work.datasets[cell.dataset_fingerprint], work.splits[cell.split_hash]
     journal = None if cell.tune is None else work.store.journal(cell)
-    material = Material(members_of(cell, work.store), journal)
-    result = run_cell(cell, data, split=split, context=work.context, material=material)
+    material = Material(members_of(cell, work.store), journal, work.country)
+    context = work.context
+    if work.limits.memory is not None:  # what other cells left must not count against this one
+        context = replace(context, memo=Memo(context.memo.most))
+    result = run_cell(cell, data, split=split, context=context, material=material)
+    if work.exploration is not None:
+        result.record["exploration"] = work.exploration
     if result.predictions is not None:
         result.record["seconds"] = {"read": work.read_seconds, **result.record["seconds"]}
     if "error" in result.record:
@@ -93,11 +104,14 @@ def do(cell: Cell, work: Workload) -> str:
         work.store.write(cell, result)
     if result.predictions is not None:
         work.store.forget_journal(cell)
+        keep(work.store, folder_of(cell))
     return str(result.record["status"])
 
 
 def members_of(cell: Cell, store: Store) -> dict[str, tuple[dict[str, Any], pd.DataFrame]]:
     """Record and predictions of each finished member of a blend, by name."""
+    # another machine may have fitted some
+    store.settle([path for path in cell.members.values() if store.state(path) != "done"])
     members = {}
     for name, path in cell.members.items():
         record = store.record(path)
@@ -114,7 +128,7 @@ def serial(cells: Sequence[Cell], work: Workload, *, jobs: int, watcher: Watcher
     if work.limits:
         process(cells, work, jobs=jobs, watcher=watcher)
         return
-    for cell in cells:
+    for cell in chain.from_iterable(in_order(cells)):
         watcher.started(cell)
         watcher.finished(cell, do(cell, work))
 
@@ -149,10 +163,11 @@ def process(cells: Sequence[Cell], work: Workload, *, jobs: int, watcher: Watche
     dies too, the cell is a failed record, and the others go on. A cell over its limits is one at
     once.
     """
-    for cell in _in_workers(cells, work, jobs=jobs, watcher=watcher):
-        if _in_workers([cell], work, jobs=1, watcher=watcher):
-            _fail(cell, died(cell)["error"], work)
-            watcher.finished(cell, "failed")
+    for wave in in_order(cells):
+        for cell in _in_workers(wave, work, jobs=jobs, watcher=watcher):
+            if _in_workers([cell], work, jobs=1, watcher=watcher):
+                fail(cell, died(cell)["error"], work)
+                watcher.finished(cell, "failed")
 
 
 class _Worker:
@@ -164,13 +179,14 @@ class _Worker:
         self.pool = ProcessPoolExecutor(1, spawn, initializer=_begin, initargs=(work,))
         self.pid = self.pool.submit(os.getpid)
         self.cell: Cell | None = None
+        self.split = ""
         self.future: Future[str] = Future()
         self.since: float | None = None
         self.over: dict[str, str] | None = None
 
     def take(self, cell: Cell) -> None:
         """Begin a cell; its clock starts when the process is up."""
-        self.cell, self.since = cell, None
+        self.cell, self.since, self.split = cell, None, cell.split_hash
         try:
             self.future = self.pool.submit(_do_here, cell)
         except BrokenProcessPool as error:  # it died while it had nothing to do
@@ -198,15 +214,18 @@ def _in_workers(
     cells: Sequence[Cell], work: Workload, *, jobs: int, watcher: Watcher
 ) -> list[Cell]:
     """Carry out cells; returns those whose process died of itself."""
-    waiting, lost = list(reversed(cells)), list[Cell]()
-    workers = [_Worker(work) for _ in range(min(jobs, len(cells)))]
+    waiting, lost = list(cells), list[Cell]()
+    together = min(jobs, len(cells))
+    work = replace(work, context=one_of(together, work.context))
+    workers = [_Worker(work) for _ in range(together)]
     whole = False
     try:
         while waiting or any(worker.cell is not None for worker in workers):
             for worker in workers:
                 if worker.cell is None and waiting:
-                    watcher.started(waiting[-1])
-                    worker.take(waiting.pop())
+                    cell = waiting.pop(_next(waiting, worker, workers))
+                    watcher.started(cell)
+                    worker.take(cell)
             busy = [worker.future for worker in workers if worker.cell is not None]
             wait(busy, timeout=_POLL if work.limits else None, return_when=FIRST_COMPLETED)
             for at, worker in enumerate(workers):
@@ -226,6 +245,28 @@ def _in_workers(
     return lost
 
 
+def one_of(workers: int, context: Context) -> Context:
+    """The context of one of so many workers: its share of the cores and of the memo's memory."""
+    return replace(
+        context,
+        cores=max(1, available_cores() // workers),
+        memo=Memo(context.memo.most // workers),
+    )
+
+
+def _next(waiting: Sequence[Cell], worker: _Worker, workers: Sequence[_Worker]) -> int:
+    """Place of the cell to go on with: its memo holds what cells of one split share.
+
+    So that is one of the split that the worker knows, else of one that no other is busy with, else
+    the first.
+    """
+    others = {one.split for one in workers if one.cell is not None}
+    splits = [cell.split_hash for cell in waiting]
+    if worker.split in splits:
+        return splits.index(worker.split)
+    return next((place for place, split in enumerate(splits) if split not in others), 0)
+
+
 def _status(worker: _Worker, work: Workload) -> str:
     """How the worker's cell ended; "" where the process died of itself."""
     if worker.cell is None:
@@ -238,11 +279,11 @@ def _status(worker: _Worker, work: Workload) -> str:
             return "done"
         if worker.over is None:
             return ""
-        _fail(worker.cell, worker.over, work)
+        fail(worker.cell, worker.over, work)
         return "failed"
 
 
-def _fail(cell: Cell, error: Mapping[str, str], work: Workload) -> None:
+def fail(cell: Cell, error: Mapping[str, str], work: Workload) -> None:
     """Store the record of a cell that could not write its own."""
     with said(work.store.root):
         work.store.write(cell, Result({**died(cell), "error": dict(error)}, None))
@@ -252,6 +293,3 @@ def in_order(cells: Sequence[Cell]) -> list[list[Cell]]:
     """The cells in waves: those that mix other cells come after all others."""
     waves = [[cell for cell in cells if bool(cell.members) == late] for late in (False, True)]
     return [wave for wave in waves if wave]
-
-
-EXECUTORS: dict[str, Callable[..., Any]] = {"serial": serial, "process": process}

@@ -15,14 +15,16 @@ import pandas as pd
 from benchmark import receipts
 from benchmark.cells import BLEND, CEILING, SCHEMA, Cell, Result
 from benchmark.dataset import Dataset
+from benchmark.energy import estimated
 from benchmark.history import with_history
+from benchmark.latency import latency
 from benchmark.splits import Split
 from benchmark.tasks import class_counts
-from benchmark.tune import Setting, Tuned, tune
+from benchmark.tune import Setting, Tuned, explore, tune
 from features.columns import Columns
 from features.errors import InputError
 from models import build, calibration, check_params, model_class
-from models.base import Context, Floats, Ints, Memo, Model, Timer
+from models.base import Context, Floats, Ints, Model, Timer
 from models.blend import Blend, BlendParams
 
 
@@ -31,11 +33,13 @@ class Material:
     """What a cell needs besides its rows.
 
     `members` holds the record and the predictions of each cell that a blend mixes, by name;
-    `journal` is the file that keeps a tuning study until the cell is stored.
+    `journal` is the file that keeps a tuning study until the cell is stored; `country` is whose
+    electricity is used, where its amount is to be estimated.
     """
 
     members: Mapping[str, tuple[Mapping[str, Any], pd.DataFrame]] = field(default_factory=dict)
     journal: Path | None = None
+    country: str | None = None
 
 
 @dataclass(frozen=True)
@@ -55,22 +59,38 @@ def run_cell(
 ) -> Result:
     """Fit and predict one cell. An error inside becomes a record with status `failed`."""
     receipts.reset_peak_memory()
+    before = context.memo.uses
+    material = Material() if material is None else material
     started = datetime.now(UTC)
     record: dict[str, Any] = {"schema": SCHEMA, "key": cell.key, "cell": asdict(cell)}
     result = Result(record, None)
     try:
         record |= _opening(cell, data, split, context)
-        found = _carried_out(
-            cell, data, split=split, context=context, material=material or Material()
-        )
+        with estimated(material.country) as energy:
+            found = _carried_out(cell, data, split=split, context=context, material=material)
+        if energy:
+            found.record["energy"] = _with_members(energy, material)
         receipts.canonical_json(found.record)  # a note that is no JSON is the model's fault
         result = replace(found, record=record | found.record)
     except Exception as error:  # a failing model must not stop the others
         result = Result(record | {"status": "failed", "error": _described(error)}, None)
-    result.record["peak_memory_mb"] = receipts.peak_memory_mb()
+    result.record.setdefault("peak_memory_mb", _peak(context, before))
     result.record["started"] = started.isoformat(timespec="seconds")
     result.record["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
     return result
+
+
+def _with_members(energy: dict[str, Any], material: Material) -> dict[str, Any]:
+    """What a cell took and what the members of a blend took before it."""
+    taken = [energy, *(record.get("energy") or {} for record, _ in material.members.values())]
+    sums = {name: sum(one.get(name, 0.0) for one in taken) for name in ("kwh", "grams_co2e")}
+    return {**energy, **sums}
+
+
+def _peak(context: Context, before: int) -> float:
+    """MiB at most, less what earlier cells left in the memo and none used since `before`."""
+    others = context.memo.idle(before) / 2**20
+    return round(max(0.0, receipts.peak_memory_mb() - others), 1)
 
 
 def died(cell: Cell) -> dict[str, Any]:
@@ -96,7 +116,7 @@ def _opening(cell: Cell, data: Dataset, split: Split, context: Context) -> dict[
         },
         "device": context.device,
         "device_name": receipts.device_name(context.device),
-        "threads": context.threads,
+        "threads": context.threads if cell.threads is not None else context.pool,
         "environment": receipts.environment(),
         "git": receipts.git_state(),
     }
@@ -110,7 +130,9 @@ def _carried_out(
     Calibration is learnt on the valid rows, from the model that was not fitted on them, and applied
     to the refitted one too.
     """
-    context = replace(context, seed=cell.seed, timer=Timer(), memo=Memo())
+    from threadpoolctl import threadpool_limits
+
+    context, before = replace(context, seed=cell.seed, timer=Timer()), context.memo.uses
     if cell.model == CEILING:
         made = _Made(_true_probabilities(cell, data, split), {}, {})
     elif cell.model == BLEND:
@@ -131,7 +153,24 @@ def _carried_out(
     if made.tuning is not None:
         record["tuning"] = made.tuning
     predictions = predictions_frame(data, split, probabilities, raw=raw)
-    return _explained(cell, data, split=split, made=made, done=Result(record, predictions))
+    done = _explained(cell, data, split=split, made=made, done=Result(record, predictions))
+    if made.model is not None:
+        done.record["peak_memory_mb"] = _peak(context, before)  # without what timing a row takes
+        X = data.take(split.test)[0][list(made.columns.names)]
+        with threadpool_limits(limits=context.pool):
+            done.record["latency"] = latency(made.model, X, context)
+    elif cell.model == BLEND:
+        done.record["latency"] = _latency_of(material.members)
+    return done
+
+
+def _latency_of(members: Mapping[str, tuple[Mapping[str, Any], pd.DataFrame]]) -> Any:
+    """The sum of the members', None where one has none."""
+    each = [record.get("latency") or {} for record, _ in members.values()]
+    if not all("ms" in one for one in each):
+        return None
+    total = sum(one["ms"] for one in each)
+    return {"ms": round(total, 3), "rows": min(one["rows"] for one in each)}
 
 
 def _learnt(
@@ -143,10 +182,15 @@ def _learnt(
     columns = data.inputs(cell.inputs, cell.as_of)
     tuned: Tuned | None = None
     params: Mapping[str, Any] = cell.params
-    with threadpool_limits(limits=context.threads):
+    with threadpool_limits(limits=context.pool):
         if cell.tune is not None:
-            setting = Setting(cell.model, params, cell.tune["free"], columns, cell.tune)
-            tuned = tune(setting, data, split=split, context=context, journal=journal)
+            tuned = tune(
+                _setting(cell, cell.tune, columns),
+                data,
+                split=split,
+                context=context,
+                journal=journal,
+            )
             params = tuned.params
         fit = _Fit(cell, params, data, split, columns=columns, context=context)
         made = fit.made()
@@ -155,6 +199,31 @@ def _learnt(
     seconds = sum(trial["seconds"] for trial in tuned.report["trials"])
     tuning = {**tuned.report, "params": tuned.params}
     return replace(made, seconds={**made.seconds, "tune": round(seconds, 4)}, tuning=tuning)
+
+
+def _setting(cell: Cell, budget: Mapping[str, Any], columns: Columns) -> Setting:
+    return Setting(cell.model, cell.params, budget["free"], columns, budget)
+
+
+def explore_cell(
+    cell: Cell,
+    data: Dataset,
+    *,
+    split: Split,
+    context: Context,
+    journal: Path,
+    worker: int | None,
+) -> None:
+    """Run a share of a cell's tuning study, kept in `journal`; see `tune.explore`."""
+    from threadpoolctl import threadpool_limits
+
+    if cell.tune is None:
+        raise ValueError(f"{cell.name} is not tuned")
+    context = replace(context, seed=cell.seed, timer=Timer())
+    data = with_history(data, split)
+    setting = _setting(cell, cell.tune, data.inputs(cell.inputs, cell.as_of))
+    with threadpool_limits(limits=context.pool):
+        explore(setting, data, split=split, context=context, journal=journal, worker=worker)
 
 
 @dataclass(frozen=True)

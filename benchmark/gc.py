@@ -12,6 +12,7 @@ from benchmark.store import (
     EXPLANATION,
     PREDICTIONS,
     RECORD,
+    SCORES,
     STUDIES,
     TEXTS,
     Store,
@@ -32,14 +33,20 @@ class Garbage:
 
 
 def garbage(store: Store) -> list[Garbage]:
-    """What can go: cells outside the plan, splits and studies of none, and half-written files.
+    """What can go: cells outside the plan, splits, studies and draws of none, and half-written
+    files.
 
     A cell that a planned blend mixes stays. Only what a run writes is ever named, whatever else is
     in the folder. Raises `InputError` where the folder holds no run.
     """
     planned = [entry["path"] for entry in store.plan()["cells"]]
     needed = _needed(store, planned)
-    found = [*_cells(store, needed), *_splits(store, needed), *_studies(store, planned)]
+    found = [
+        *_cells(store, needed),
+        *_splits(store, needed),
+        *_studies(store, planned),
+        *_kept(store, planned),
+    ]
     halves = [(path, "left half-written by a process that ended") for path in store.leftovers()]
     return [
         Garbage(path.relative_to(store.root).as_posix(), why, _size(path))
@@ -95,6 +102,13 @@ def _studies(store: Store, planned: Iterable[str]) -> Iterator[tuple[Path, str]]
     for path in sorted(store.root.glob(f"{STUDIES}/{_HEX * 16}.jsonl*")):
         if path.name[:16] not in going_on:
             yield path, "a study of a cell that is done or not in the plan"
+
+
+def _kept(store: Store, planned: Iterable[str]) -> Iterator[tuple[Path, str]]:
+    done = {study_of(path) for path in planned if store.state(path) == "done"}
+    for path in sorted(store.root.glob(f"{SCORES}/{_HEX * 16}")):
+        if path.name not in done:
+            yield path, "draws of a cell that is not done or not in the plan"
 
 
 def _is_ours(path: Path, root: Path) -> bool:

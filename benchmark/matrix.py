@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,17 +18,21 @@ import yaml
 from benchmark import receipts
 from benchmark.audit import Report, run_audit
 from benchmark.cells import BLEND, CEILING, Cell, ModelChoice, make_cell
+from benchmark.cluster import check_ray, connected, on_ray
 from benchmark.compare import compare
-from benchmark.config import ColumnChoice, RunConfig, load
+from benchmark.config import ColumnChoice, RunConfig, TuneConfig, load
 from benchmark.curves import curves
 from benchmark.dataset import Dataset, Rows
-from benchmark.executor import EXECUTORS, Silent, Watcher, Workload, in_order
+from benchmark.executor import Silent, Watcher, Workload, process, serial
+from benchmark.halving import Dropped, Rule, check_rounds, decided, rounds
+from benchmark.halving import reason as why_dropped
 from benchmark.history import asked
 from benchmark.leaderboard import Board, gains, leaderboard
 from benchmark.limits import Limits
 from benchmark.lock import only_writer, said
-from benchmark.metrics import metric_names
+from benchmark.metrics import metric_names, metric_of
 from benchmark.noise import RATE, stress
+from benchmark.places import cache_folder, here, store_at
 from benchmark.readers import READERS
 from benchmark.receipts import json_bytes
 from benchmark.redact import redacted_dataset
@@ -41,6 +46,7 @@ from models import model_class
 from models.base import Context
 
 TO_FIT = ("failed", "missing")
+EXECUTORS: dict[str, Callable[..., None]] = {"serial": serial, "process": process, "ray": on_ray}
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,10 @@ class Run:
     folder: Path
 
     def status(self) -> pd.DataFrame:
-        """One row a planned cell: what it is, its state (done, failed, missing) and its error."""
+        """One row a planned cell: what it is, its state and its error.
+
+        It is done, failed, missing, or dropped by `halving`: then `error` says why.
+        """
         store = Store(self.folder)
         return pd.DataFrame([_status_row(store, entry) for entry in store.plan()["cells"]])
 
@@ -129,21 +138,29 @@ def _status_row(store: Store, entry: Mapping[str, Any]) -> dict[str, Any]:
     error = record.get("error", {})
     shown = {k: entry[k] for k in ("task", "split", "seed", "model", "inputs", "as_of", "path")}
     reason = f"{error['class']}: {error['message']}" if error else ""
-    return {**shown, "state": store.state(entry["path"]), "error": reason}
+    state = store.state(entry["path"])
+    if "dropped" in entry and state != "done":
+        return {**shown, "state": "dropped", "error": why_dropped(entry["dropped"])}
+    return {**shown, "state": state, "error": reason}
 
 
 def read(folder: str | Path) -> Run:
-    """A results folder that `run` wrote. Raises `InputError` where it holds no run."""
-    Store(Path(folder)).plan()
-    return Run(Path(folder))
+    """A results folder, or URL, that `run` wrote. Raises `InputError` where it holds no run.
+
+    Of a URL it is a copy as of now; see `benchmark.places.here`.
+    """
+    found = here(folder)
+    Store(found).plan()
+    return Run(found)
 
 
 def run(
     config: str | Path | Mapping[str, Any],
     *,
     out: str | Path | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
     executor: str | None = None,
+    address: str | None = None,
     only_failed: bool = False,
     strict: bool = False,
     overrides: Sequence[str] = (),
@@ -152,41 +169,100 @@ def run(
     """Run a benchmark matrix, or what is missing of it.
 
     `config` is a YAML file or a mapping of the same shape, `overrides` are `a.b=value` strings,
-    `out` is the results folder (default: results/<name>). Cells that are done there already are not
-    fitted again; `only_failed` fits those alone whose last try failed. The audit's findings go to
-    the folder's audit.json; `strict` stops at serious ones. Raises `InputError` before anything is
-    written when the config or the data cannot be used; a cell that fails becomes a record.
+    `out` is the results folder (default: results/<name>) or a URL such as s3://bucket/run. Cells
+    that are done there already are not fitted again; `only_failed` fits those alone whose last try
+    failed. The audit's findings go to the folder's audit.json; `strict` stops at serious ones.
+    `jobs` cells are fitted at the same time (None: one, or on Ray as many as there is room for);
+    `executor` and `address` (see `RunConfig`) come before those of the config.
+    Raises `InputError` before anything is written when the config or the data cannot be used; a
+    cell that fails becomes a record.
     """
-    checked = load(config, overrides)
-    jobs, execute = _executor(jobs, executor)
+    checked = _placed(load(config, overrides), executor, address)
+    execute = _executor(checked, jobs)
+    store = store_at(out if out is not None else default_out(checked))
+    if checked.tune is not None and checked.tune.workers is not None:
+        _check_spread(checked, store)
     start = time.perf_counter()
     rows = read_rows(checked)
     read_seconds = round(time.perf_counter() - start, 4)
-    store = Store(Path(out) if out is not None else default_out(checked))
     work, cells, splits = prepare(checked, rows, store)
     limits = Limits(checked.timeout, checked.memory)
     work = replace(work, read_seconds=read_seconds, limits=limits)
+    if checked.halving is not None:
+        check_rounds(entries(cells))
+        work = replace(work, exploration=checked.halving.model_dump())
+    if checked.energy is not None:
+        work = replace(work, country=checked.energy.country)
     watch = watcher if watcher is not None else Silent()
     report = _audited(checked, rows, work, splits)
     if strict:
         report.check()
     watch.audited(report)
     store.check_ours()
+    own = _own(checked, rows, work, report)
+    del rows  # of a registry half are unlabelled; fits can use the room
     with only_writer(store.root):
-        _write_run(checked, rows, work, cells, report=report)
+        write = partial(_write_run, checked, own, work, cells)
+        write({})
         watch.planned(len(cells))
-        todo = []
-        for cell in cells:
-            state = store.state(folder_of(cell))
-            if state in (("failed",) if only_failed else TO_FIT):
-                todo.append(cell)
-                continue
-            if state == "done":
-                store.forget_journal(cell)  # which a kill may have left
-            watch.finished(cell, "kept")
-        for wave in in_order(todo):
-            execute(wave, work, jobs=jobs, watcher=watch)
+        store.settle([folder_of(cell) for cell in cells])
+        with ExitStack() as cluster:
+            for wave in _waves(checked, work, cells, write=write, watcher=watch):
+                todo = _to_do(wave, store, watch, only_failed=only_failed)
+                if not todo:
+                    continue
+                if checked.executor == "ray":
+                    cluster.enter_context(connected(checked.address))  # later ones share the first
+                execute(todo, work, watcher=watch)
+                # what workers of other machines have finished
+                store.settle([folder_of(cell) for cell in wave])
     return Run(work.store.root)
+
+
+def _waves(
+    config: RunConfig,
+    work: Workload,
+    cells: Sequence[Cell],
+    *,
+    write: Callable[[Mapping[str, Dropped]], None],
+    watcher: Watcher,
+) -> Iterator[Sequence[Cell]]:
+    """All cells; with `halving` those of one seed after the other, less the models that lag behind.
+
+    `write` puts every decision into the plan.
+    """
+    if config.halving is None:
+        yield cells
+        return
+    rule = Rule(config.halving.keep, config.halving.by, config.metrics)
+    dropped: dict[str, Dropped] = {}
+    for number in rounds(cells, entries(cells)):
+        going_on = []
+        for cell in (cell for one in number for cell in one.cells):
+            if folder_of(cell) in dropped:
+                watcher.finished(cell, "dropped")
+            else:
+                going_on.append(cell)
+        yield going_on
+        for one in number:
+            dropped |= decided(one, work.store, dropped, rule)
+        write(dropped)
+
+
+def _to_do(
+    cells: Sequence[Cell], store: Store, watcher: Watcher, *, only_failed: bool
+) -> list[Cell]:
+    """The cells that are not done, or failed; the watcher is told of those that are kept."""
+    todo = []
+    for cell in cells:
+        state = store.state(folder_of(cell))
+        if state in (("failed",) if only_failed else TO_FIT):
+            todo.append(cell)
+            continue
+        if state == "done":
+            store.forget_journal(cell)  # which a kill may have left
+        watcher.finished(cell, "kept")
+    return todo
 
 
 def default_out(config: RunConfig) -> Path:
@@ -194,15 +270,48 @@ def default_out(config: RunConfig) -> Path:
     return Path("results") / config.name
 
 
-def _executor(jobs: int, name: str | None) -> tuple[int, Any]:
-    if jobs < 1:
+def _placed(config: RunConfig, executor: str | None, address: str | None) -> RunConfig:
+    """The config with another executor; its address belongs to its own."""
+    if executor is not None:
+        if executor not in EXECUTORS:
+            raise unknown_name("executor", executor, EXECUTORS)
+        kept = config.address if executor == "ray" else None
+        config = config.model_copy(update={"executor": executor, "address": kept})
+    if address is None:
+        return config
+    if config.executor != "ray":
+        raise InputError(f"address {address} without Ray", "executor ray", "add --executor ray")
+    return config.model_copy(update={"address": address})
+
+
+def _executor(config: RunConfig, jobs: int | None) -> Callable[..., None]:
+    """The executor of a config, which may be the default: by the number of jobs."""
+    if jobs is not None and jobs < 1:
         raise InputError(f"jobs = {jobs}", "1 or more")
-    chosen = name if name is not None else ("serial" if jobs == 1 else "process")
-    if chosen not in EXECUTORS:
-        raise unknown_name("executor", chosen, EXECUTORS)
-    if chosen == "serial" and jobs > 1:
+    if config.executor == "ray":
+        check_ray()
+        return partial(on_ray, jobs=jobs)
+    jobs = 1 if jobs is None else jobs
+    if config.executor == "serial" and jobs > 1:
         raise InputError(f"executor serial with {jobs} jobs", "1 job", "use --executor process")
-    return jobs, EXECUTORS[chosen]
+    default = "serial" if jobs == 1 else "process"
+    chosen = default if config.executor is None else config.executor
+    return partial(EXECUTORS[chosen], jobs=jobs)
+
+
+def _check_spread(config: RunConfig, store: Store) -> None:
+    """Raise `InputError` where a study can't be spread over workers."""
+    limits = [name for name in ("timeout", "memory") if getattr(config, name) is not None]
+    if config.executor != "ray":
+        raise InputError("tune.workers without Ray", "executor ray", "remove `workers`")
+    if limits:  # they bound a cell, which then is several processes
+        raise InputError(f"tune.workers with {limits[0]}", "one of them", "remove the other")
+    if store.bucket is not None:
+        raise InputError(
+            f"tune.workers with results at {store.bucket.url}",
+            "a folder that all nodes share",
+            "workers of a study meet in a file there: set --out, or remove `workers`",
+        )
 
 
 def read_rows(config: RunConfig) -> Rows:
@@ -312,10 +421,13 @@ def prepare(
     """Datasets, splits and cells, all checked before anything is written; the splits by task."""
     datasets = [labelled(rows, task) for task in config.task]
     _check_metrics(config, datasets)
+    for data in datasets:
+        if config.halving is not None and config.halving.by is not None:
+            metric_of(config.halving.by, data.target)
     context = Context(
         cache=cache_folder(),
         # looking for a card loads torch, which a matrix of linear models can do without
-        device=receipts.pick_device(config.device) if _uses_torch(config) else "cpu",
+        device=_device(config) if _uses_torch(config) else "cpu",
         threads=receipts.available_cores() if config.threads is None else config.threads,
     )
     splits: dict[str, list[Split]] = {}
@@ -400,6 +512,13 @@ def _learns(cell: Cell) -> bool:
     return cell.model not in (CEILING, BLEND) and not model_class(cell.model).is_floor
 
 
+def _device(config: RunConfig) -> str:
+    """The device of the cells; a cluster's nodes may have one that this machine has not."""
+    if config.executor == "ray" and config.device != "auto":
+        return config.device
+    return receipts.pick_device(config.device)
+
+
 def _uses_torch(config: RunConfig) -> bool:
     return any(
         "torch" in model_class(model.name).libraries and {"text", "both"} & set(model.inputs)
@@ -429,11 +548,16 @@ def _choices(config: RunConfig, data: Dataset, as_of: KnownAt) -> Iterator[Model
                 inputs,
                 model.params,
                 given=model.given,
-                tune=None if budget is None else budget.model_dump(),
+                tune=None if budget is None else _budget(budget),
                 refit=config.refit if model.refit is None else model.refit,
                 calibrate=model.calibrate,
                 explain=explain,
             )
+
+
+def _budget(tune: TuneConfig) -> dict[str, Any]:
+    """What a cell's key holds of the budget; `workers` only where there are some."""
+    return tune.model_dump(exclude={"workers"} if tune.workers is None else None)
 
 
 def _audited(
@@ -444,11 +568,16 @@ def _audited(
     return run_audit(config, rows, datasets=datasets, splits=splits)
 
 
-def _write_run(
-    config: RunConfig, rows: Rows, work: Workload, cells: Sequence[Cell], *, report: Report
-) -> None:
-    """The run's own files: config, splits, rejected rows, slices, the audit and the plan."""
-    store = work.store
+@dataclass(frozen=True)
+class _Own:
+    """What a run's own files hold of its rows: whole files by name, and the counts of the plan."""
+
+    files: Mapping[str, bytes]
+    counts: Mapping[str, int]
+
+
+def _own(config: RunConfig, rows: Rows, work: Workload, report: Report) -> _Own:
+    """The run's own files but for the plan: config, splits, rejected rows, slices and the audit."""
     labelled_ids = {str(name) for data in work.datasets.values() for name in data.X.index}
     files = {
         "config.yaml": yaml.safe_dump(config.written, sort_keys=False, allow_unicode=True).encode(),
@@ -460,41 +589,58 @@ def _write_run(
             for split in work.splits.values()
         },
     }
-    with said(store.root):
-        store.sweep()
-        store.write_run(_plan_json(config, rows, work, cells), files)
+    counts = {
+        "read": len(rows.frame) + rows.filtered + rows.incomplete,
+        "filtered": rows.filtered,
+        "incomplete": rows.incomplete,
+        "used": len(rows.frame),
+        "rejected": len(rows.rejected) - rows.incomplete,
+    }
+    return _Own(files, counts)
 
 
-def _plan_json(
-    config: RunConfig, rows: Rows, work: Workload, cells: Sequence[Cell]
-) -> dict[str, Any]:
-    return {
+def _write_run(
+    config: RunConfig,
+    own: _Own,
+    work: Workload,
+    cells: Sequence[Cell],
+    dropped: Mapping[str, Dropped],
+) -> None:
+    """The run's own files and the plan; `dropped` tells of the cells that halving leaves out."""
+    plan = {
         "name": config.name,
         "reader": config.data.reader,
         "metrics": config.metrics,
-        "rows": {
-            "read": len(rows.frame) + rows.filtered + rows.incomplete,
-            "filtered": rows.filtered,
-            "incomplete": rows.incomplete,
-            "used": len(rows.frame),
-            "rejected": len(rows.rejected) - rows.incomplete,
-        },
+        "rows": own.counts,
         "datasets": _datasets_json(work, cells),
+        **({} if work.exploration is None else {"exploration": work.exploration}),
         "cells": [
-            {
-                "key": cell.key,
-                "path": folder_of(cell),
-                "task": cell.task,
-                "split": cell.split,
-                "seed": cell.seed,
-                "model": cell.label,
-                "inputs": cell.inputs,
-                "as_of": cell.level,
-                "split_hash": cell.split_hash,
-            }
-            for cell in cells
+            entry
+            | ({"dropped": asdict(dropped[entry["path"]])} if entry["path"] in dropped else {})
+            for entry in entries(cells)
         ],
     }
+    with said(work.store.root):
+        work.store.sweep()
+        work.store.write_run(plan, own.files)
+
+
+def entries(cells: Iterable[Cell]) -> list[dict[str, Any]]:
+    """What a plan says of its cells, whatever came of them."""
+    return [
+        {
+            "key": cell.key,
+            "path": folder_of(cell),
+            "task": cell.task,
+            "split": cell.split,
+            "seed": cell.seed,
+            "model": cell.label,
+            "inputs": cell.inputs,
+            "as_of": cell.level,
+            "split_hash": cell.split_hash,
+        }
+        for cell in cells
+    ]
 
 
 def _datasets_json(work: Workload, cells: Sequence[Cell]) -> dict[str, Any]:
@@ -513,12 +659,3 @@ def _datasets_json(work: Workload, cells: Sequence[Cell]) -> dict[str, Any]:
             "columns": {column.name: column.known_at for column in data.columns},
         }
     return found
-
-
-def cache_folder() -> Path:
-    """Where embeddings are kept: `$TRIALMARK_CACHE`, else the user's cache folder."""
-    chosen = os.environ.get("TRIALMARK_CACHE")
-    if chosen:
-        return Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "trialmark"

@@ -8,14 +8,16 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
 
 from benchmark.lock import said
+from benchmark.places import here, store_at
 from benchmark.receipts import sha256
 from benchmark.slices import SLICES
-from benchmark.store import AUDIT, CONFIG, Store, parquet_bytes
+from benchmark.store import AUDIT, CONFIG, Store, check_new, parquet_bytes
 from features.errors import InputError
 
 PLACE = ("task", "split", "seed", "as_of", "model", "inputs")
@@ -45,13 +47,26 @@ class _Source:
         return self.store.state(entry["path"])
 
 
-def merge(folders: Sequence[Path], out: Path) -> Merged:
-    """Copy the cells of several results folders into a new one, `out`, under one plan.
+def merge(folders: Sequence[str | Path], out: str | Path) -> Merged:
+    """Copy the cells of several results folders or URLs into a new one, `out`, under one plan.
 
-    Every cell keeps its record and files, byte for byte. `out` appears whole or not at all. Raises
-    `InputError` where the runs are of other rows or splits, where a cell was finished twice with
-    other settings, or where a file is not the one that its record describes.
+    Every cell keeps its record and files, byte for byte. `out` appears whole or not at all: at a
+    URL, where the plan comes last, there is no run before it. Raises `InputError` where the runs
+    are of other rows or splits, where a cell was finished twice with other settings, or where a
+    file is not the one that its record describes.
     """
+    sources = [here(folder) for folder in folders]
+    into = store_at(out)
+    if into.bucket is None:
+        return _merged(sources, into.root)
+    check_new(into.bucket)
+    with TemporaryDirectory() as scratch:
+        found = _merged(sources, Path(scratch, "run"))
+        Store(Path(scratch, "run")).publish(into.bucket)
+    return found
+
+
+def _merged(folders: Sequence[Path], out: Path) -> Merged:
     sources = [_Source(Store(folder), Store(folder).plan()) for folder in folders]
     _check_same_data(sources)
     chosen = _chosen(sources)
@@ -191,7 +206,9 @@ def _write(
     for source in reversed(sources):
         datasets |= source.plan.get("datasets", {})
     plan = {
-        **{name: first[name] for name in ("name", "reader", "rows") if name in first},
+        **{
+            name: first[name] for name in ("name", "reader", "rows", "exploration") if name in first
+        },
         "metrics": metrics[0] if metrics else None,
         "datasets": datasets,
         "cells": [dict(entry) for _, entry in chosen],

@@ -43,9 +43,9 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def json_bytes(value: Mapping[str, Any]) -> bytes:
-    """Indented JSON that ends in a newline."""
-    return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
+def json_bytes(value: Mapping[str, Any], *, indent: int | None = 1) -> bytes:
+    """JSON that ends in a newline; without `indent` all of it stands in one line."""
+    return (json.dumps(value, indent=indent, allow_nan=False) + "\n").encode()
 
 
 def sha256(data: bytes) -> str:

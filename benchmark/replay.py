@@ -243,7 +243,7 @@ def floor(kind: Kind, scored: Scored) -> tuple[str, float]:
 def beside(
     claim: Claim,
     *,
-    out: Path | None = None,
+    out: str | Path | None = None,
     jobs: int = 1,
     overrides: Sequence[str] = (),
     watcher: Watcher | None = None,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-_BIDI = {*map(chr, range(0x202A, 0x202F)), *map(chr, range(0x2066, 0x206A))}
+_UNSHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def _shown(text: str) -> str:
     """A text that may stand in a terminal: without control characters and changes of direction."""
-    if any(ord(c) < 32 or 127 <= ord(c) < 160 or c in _BIDI for c in text):
+    if _UNSHOWN.search(text):
         raise ValueError("control characters")
     return text
 
@@ -35,6 +36,13 @@ class _Shape(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
 
 
+class _Dropped(_Shape):
+    after: Count
+    by: Text
+    score: float | None = None
+    needed: float | None = None
+
+
 class _Entry(_Shape):
     key: Text
     path: Place
@@ -45,6 +53,12 @@ class _Entry(_Shape):
     inputs: Text
     as_of: Text
     split_hash: Place
+    dropped: _Dropped | None = None
+
+
+class _Exploration(_Shape):
+    keep: float
+    by: Text | None = None
 
 
 class _Data(_Shape):
@@ -65,6 +79,7 @@ class PlanShape(_Shape):
     rows: dict[Text, Count] = Field(default_factory=dict)
     datasets: dict[Text, _Data] = Field(default_factory=dict)
     files: dict[Place, Text] = Field(default_factory=dict)
+    exploration: _Exploration | None = None
 
 
 class _Target(_Shape):
@@ -127,6 +142,16 @@ class _Notes(_Shape):
     checkpoint: _Checkpoint = Field(default_factory=_Checkpoint)
 
 
+class _Latency(_Shape):
+    ms: Amount | None = None
+
+
+class _Energy(_Shape):
+    kwh: Amount
+    grams_co2e: Amount
+    method: Text
+
+
 class _Done(_Shape):
     cell: _Cell
     target: _Target
@@ -139,6 +164,8 @@ class _Done(_Shape):
     device_name: Text | None
     threads: int | None = None
     tuning: _Tuning | None = None
+    latency: _Latency | None = None
+    energy: _Energy | None = None
     environment: _Environment = Field(default_factory=_Environment)
     git: _Git = Field(default_factory=_Git)
 

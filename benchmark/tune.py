@@ -2,21 +2,22 @@
 
 The study is sequential and each trial has a sampler seeded by its number, so that what it finds
 depends neither on `--jobs` nor on being killed and resumed; only a study that runs out of seconds
-depends on the machine's speed, and says so.
+depends on the machine's speed, and says so. One that the config spreads over workers depends on
+which trials end first; its record says that too.
 """
 
 from __future__ import annotations
 
-import time
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import pandas as pd
 
 from benchmark.bootstrap import interval
 from benchmark.dataset import Dataset
@@ -75,50 +76,27 @@ def tune(
     `journal` is a file that a killed study resumes from. The valid rows may stand in inner folds;
     so thresholds and calibration, chosen on them later, have seen them once.
     """
-    objective = objective_of(setting.options.get("objective"), data, split)
-    folds = inner_folds(
-        data, split, folds=_folds(setting.options.get("folds"), data, split), seed=context.seed
-    )
-    parts = [(data.take(train), data.take(valid)) for train, valid in folds]
-    names = list(setting.columns.names)
-    fits = [((X[names], y), (V[names], v)) for (X, y), (V, v) in parts]
-
-    def predict_fold(params: Mapping[str, Any], fold: int) -> Floats:
-        (X, y), valid = fits[fold]
-        model = build(
-            setting.model,
-            check_params(setting.model, params),
-            columns=setting.columns,
-            target=data.target,
-            context=replace(context, timer=Timer()),
-        )
-        return model.fit(X, y, valid).predict_proba(valid[0])
-
-    def score_fold(params: Mapping[str, Any], fold: int) -> float:
-        y, proba = fits[fold][1][1], predict_fold(params, fold)
-        return float(_worth(objective, data.target, y, proba)[0])
-
+    inner = _Inner.of(setting, data, split=split, context=context)
     with _quiet():
         study = _study(journal)
         space = searched(setting, data.target)
-        stopped_by = _run(
-            study, setting, space=space, folds=len(fits), score_fold=score_fold, seed=context.seed
-        )
+        stopped_by = _run(study, inner, space)
         best = _best(study)
         begin, found = ({**setting.params, **_params(study, trial)} for trial in (0, best))
         gain = None
         if best:
             pairs = [
-                (valid[1], predict_fold(found, fold), predict_fold(begin, fold))
-                for fold, (_, valid) in enumerate(fits)
+                (valid[1], inner.predict(found, fold), inner.predict(begin, fold))
+                for fold, (_, valid) in enumerate(inner.rows)
             ]
-            gain = _gain(objective, data.target, pairs, seed=context.seed)
+            gain = _gain(inner.objective, data.target, pairs, seed=context.seed)
         chosen = best if gain is not None and gain["low"] > 0 else 0
         report = {
-            "objective": objective,
-            "folds": len(fits),
+            "objective": inner.objective,
+            "folds": len(inner.rows),
             "budget": {name: setting.options[name] for name in ("trials", "seconds")},
             "stopped_by": stopped_by,
+            **_spread(setting),
             "searched": sorted(space),
             "best": best,
             "gain": gain,
@@ -126,6 +104,89 @@ def tune(
             "trials": [_trial_json(trial) for trial in _ended(study)],
         }
     return Tuned(found if chosen else begin, report)
+
+
+def explore(
+    setting: Setting,
+    data: Dataset,
+    *,
+    split: Split,
+    context: Context,
+    journal: Path,
+    worker: int | None,
+) -> None:
+    """Work on a study that is spread over processes; `tune` ends it.
+
+    Without `worker` it is trial 0 alone, before all others. Then each worker runs trials until the
+    budget is spent. Which settings are asked for depends on what has ended by then.
+    """
+    inner = _Inner.of(setting, data, split=split, context=context)
+    with _quiet():
+        study = _study(journal)
+        space = searched(setting, data.target)
+        if worker is not None:
+            _share(study, inner, space, worker)
+            return
+        first = replace(setting, options={**setting.options, "trials": 1})
+        _run(study, replace(inner, setting=first), space)
+
+
+def _spread(setting: Setting) -> dict[str, Any]:
+    """The note that a study was spread over workers, so that its order can't be had again."""
+    workers = setting.options.get("workers")
+    return {} if workers is None else {"workers": workers, "reproducible": False}
+
+
+@dataclass(frozen=True)
+class _Inner:
+    """The inner folds of a cell: (train rows, valid rows) each; fits on them, and their scores."""
+
+    setting: Setting
+    target: Target
+    context: Context
+    objective: str
+    rows: list[tuple[tuple[pd.DataFrame, Ints], tuple[pd.DataFrame, Ints]]]
+    timer: Timer = field(default_factory=Timer)
+    known: dict[tuple[str, int], Floats] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, setting: Setting, data: Dataset, *, split: Split, context: Context) -> Self:
+        """The folds of a dataset, made by the same rule as the split outside."""
+        objective = objective_of(setting.options.get("objective"), data, split)
+        number = _folds(setting.options.get("folds"), data, split)
+        folds = inner_folds(data, split, folds=number, seed=context.seed)
+        names = list(setting.columns.names)
+        rows = []
+        for (X, y), (V, v) in [(data.take(train), data.take(valid)) for train, valid in folds]:
+            rows.append(((X[names], y), (V[names], v)))
+        return cls(setting, data.target, context, objective, rows)
+
+    def clock(self) -> float:
+        """Seconds, those that other cells' work spared this study among them."""
+        return self.timer.now() + self.timer.seconds["spared"]
+
+    def predict(self, params: Mapping[str, Any], fold: int) -> Floats:
+        """Probabilities of a fold's valid rows, fitted once."""
+        place = (repr(sorted(params.items())), fold)
+        if place not in self.known:  # after the study, those of two trials are asked for again
+            self.known[place] = self._fitted_on(params, fold)
+        return self.known[place]
+
+    def _fitted_on(self, params: Mapping[str, Any], fold: int) -> Floats:
+        (X, y), valid = self.rows[fold]
+        model = build(
+            self.setting.model,
+            check_params(self.setting.model, params),
+            columns=self.setting.columns,
+            target=self.target,
+            context=replace(self.context, timer=self.timer),
+        )
+        return model.fit(X, y, valid).predict_proba(valid[0])
+
+    def score(self, params: Mapping[str, Any], fold: int) -> float:
+        """The objective on a fold's valid rows."""
+        y, proba = self.rows[fold][1][1], self.predict(params, fold)
+        return float(_worth(self.objective, self.target, y, proba)[0])
 
 
 def searched(setting: Setting, target: Target) -> dict[str, BaseDistribution]:
@@ -207,21 +268,14 @@ def _study(journal: Path | None) -> Study:
     )
 
 
-def _run(
-    study: Study,
-    setting: Setting,
-    *,
-    space: dict[str, BaseDistribution],
-    folds: int,
-    score_fold: Callable[[Mapping[str, Any], int], float],
-    seed: int,
-) -> str:
+def _run(study: Study, inner: _Inner, space: dict[str, BaseDistribution]) -> str:
     """Run trials until the budget ends; returns what ended it."""
     from optuna.samplers import TPESampler
     from optuna.trial import TrialState
 
-    for trial in study.get_trials(states=(TrialState.RUNNING,)):  # a killed process left it
-        study.tell(trial.number, state=TrialState.FAIL)
+    setting, seed = inner.setting, inner.context.seed
+    for cut in study.get_trials(states=(TrialState.RUNNING,)):  # a killed process left it
+        study.tell(cut.number, state=TrialState.FAIL)
     while (number := len(_ended(study))) < setting.options["trials"]:
         if number and _seconds(study) >= setting.options["seconds"]:
             return "seconds"
@@ -230,32 +284,49 @@ def _run(
         study.sampler = TPESampler(seed=zlib.crc32(f"tune {seed} {number}".encode()))
         if number == 0 and not study.get_trials(states=(TrialState.WAITING,)):
             study.enqueue_trial({name: setting.params[name] for name in space})
-        _one_trial(study, study.ask(space), setting, folds=folds, score_fold=score_fold)
+        _one_trial(study, study.ask(space), inner)
     return "trials"
 
 
-def _one_trial(
-    study: Study,
-    trial: Trial,
-    setting: Setting,
-    *,
-    folds: int,
-    score_fold: Callable[[Mapping[str, Any], int], float],
-) -> None:
+def _share(study: Study, inner: _Inner, space: dict[str, BaseDistribution], worker: int) -> None:
+    """Run trials of a study that others work on too, until its budget is spent.
+
+    A trial is one of the budget if fewer than that came before it, ended or under way; else it is
+    given back. Trials of a worker that was lost are under way for ever here; `_run` makes up for
+    them.
+    """
+    from optuna.samplers import TPESampler
+    from optuna.trial import TrialState
+
+    options, seed, number = inner.setting.options, inner.context.seed, 0
+    while space and _ended(study) and _seconds(study) < options["seconds"]:
+        sampler_seed = zlib.crc32(f"tune {seed} worker {worker} {number}".encode())
+        study.sampler = TPESampler(seed=sampler_seed, constant_liar=True)
+        trial = study.ask(space)
+        under_way = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        before = [t for t in [*_ended(study), *under_way] if t.number < trial.number]
+        if len(before) >= options["trials"]:
+            study.tell(trial, state=TrialState.FAIL)
+            return
+        _one_trial(study, trial, inner)
+        number += 1
+
+
+def _one_trial(study: Study, trial: Trial, inner: _Inner) -> None:
     """Score the folds one after the other; a trial that lags behind the median is given up.
 
     A trial whose fit fails counts as one of the budget, except for the first, whose error is ours.
     """
     from optuna.trial import TrialState
 
-    params = {**setting.params, **trial.params}
+    params, folds = {**inner.setting.params, **trial.params}, len(inner.rows)
     first = not _ended(study)
     found: list[float] = []
     failure = ""
-    start = time.perf_counter()
+    start = inner.clock()
     try:
         for fold in range(folds):
-            found.append(score_fold(params, fold))
+            found.append(inner.score(params, fold))
             if not np.isfinite(found[-1]):
                 raise ValueError(f"the objective is {found[-1]} on inner fold {fold}")
             trial.report(float(np.mean(found)), step=fold)
@@ -266,7 +337,7 @@ def _one_trial(
             raise
         failure = one_line(f"{type(error).__name__}: {error}", 200)
     trial.set_user_attr("scores", found)
-    trial.set_user_attr("seconds", round(time.perf_counter() - start, 3))
+    trial.set_user_attr("seconds", round(inner.clock() - start, 3))
     if failure:
         trial.set_user_attr("error", failure)
         study.tell(trial, state=TrialState.FAIL)
@@ -286,7 +357,8 @@ def _ended(study: Study) -> list[Any]:
 
 
 def _seconds(study: Study) -> float:
-    return sum(float(trial.user_attrs["seconds"]) for trial in _ended(study))
+    """What the search has taken: all trials but the defaults, which pay what all of them share."""
+    return sum(float(trial.user_attrs["seconds"]) for trial in _ended(study)[1:])
 
 
 def _best(study: Study) -> int:

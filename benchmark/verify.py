@@ -18,15 +18,17 @@ from typing import Any
 import pandas as pd
 
 from benchmark.cells import SCHEMA, Cell
+from benchmark.contenders import families, kept_again
 from benchmark.leaderboard import DECIMALS, leaderboard
 from benchmark.receipts import seal_holds, sha256
 from benchmark.shapes import PlanShape, flaw, is_record
 from benchmark.splits import PARTS, Split
 from benchmark.store import (
-    EXPLANATION,
     PLAN,
     PREDICTIONS,
     RECORD,
+    SCORES,
+    SUMS,
     TEXTS,
     Store,
     check_predictions,
@@ -34,12 +36,6 @@ from benchmark.store import (
 )
 from features.errors import InputError, one_line
 
-HASHED = {
-    "predictions_sha256": PREDICTIONS,
-    "explanation_sha256": EXPLANATION,
-    "texts_sha256": TEXTS,
-}
-"""Entries of a record -> the files beside it."""
 BOARDS = {"leaderboard.json": "json", "leaderboard.csv": "csv", "leaderboard.md": "markdown"}
 """Leaderboards that stand in a results folder, and their formats."""
 ROW = ("task", "split", "as_of", "model", "inputs", "metric")
@@ -169,7 +165,7 @@ def _cell(root: Path, path: str, splits: Mapping[str, pd.DataFrame], verdict: Ve
         verdict.fail(name, "it is no record of a cell")
         return
     _key(record, path, verdict)
-    for entry, beside in HASHED.items():
+    for beside, entry in SUMS.items():
         file = root / path / beside
         if entry in record and file.is_file():
             same = sha256(file.read_bytes()) == record[entry]
@@ -248,8 +244,14 @@ def _boards(store: Store, verdict: Verdict) -> None:
     states = [store.state(entry["path"]) for entry in store.plan()["cells"]]
     if "done" not in states:
         return
+    kept = (store.root / SCORES).is_dir()
     try:
-        board = leaderboard(store)
+        for family in families(store.plan()["cells"]) if kept else ():
+            for name, same in kept_again(store, family):
+                verdict.settle(name, same, "its draws are not those of the predictions: delete it")
+        if verdict.mismatches:
+            return
+        board = leaderboard(store, kept=kept)
     except InputError as error:
         verdict.fail(PLAN, f"its cells cannot be scored: {error}")
         return

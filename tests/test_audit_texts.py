@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from audited import audited, findings, halves, reason, registry, rows_of, texts
 
+from benchmark.audit import subject
 from benchmark.audit.phrases import find
 from benchmark.readers import synthetic_text
 from benchmark.tasks import labelled
@@ -119,6 +121,44 @@ def test_duplicates_across_parts_are_counted_and_paired() -> None:
     assert found.numbers == {"rows": 3, "exact": 2, "test": 80, "share": 3 / 80}
     pairs = {(e.id, e.other) for e in found.evidence}
     assert pairs == {("T0330", "T0000"), ("T0350", "T0010"), ("T0399", "T0100")}
+
+
+def test_of_many_rows_near_duplicates_are_those_of_a_sample_and_the_finding_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(subject, "MOST_NEAR", N - 1)
+    summaries = texts(N)
+    for row in range(320, N):
+        summaries[row] = summaries[row - 320] + (" again" if row % 2 else "")  # half nearly so
+    monkeypatch.setattr(subject, "SAMPLED", 20)
+    (found,) = findings(audited(rows_of(registry(brief_summary=summaries))), "A09")
+    assert found.numbers == {"rows": 20, "sampled": 20, "exact": 40, "test": 80, "share": 1.0}
+    assert "20 of a sample of 20 test rows (100.0 %)" in found.found
+    assert "40 of all 80 test rows (50.0 %)" in found.found
+    for one in found.evidence:
+        assert one.other is not None
+        assert int(one.id[1:]) - 320 == int(one.other[1:])
+
+
+def test_of_many_rows_without_duplicates_nothing_is_found_and_near_ones_are_not_denied(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(subject, "MOST_NEAR", N - 1)
+    summaries = texts(N)
+    summaries[330:340] = ["not stated"] * 10  # too short to tell
+    summaries[0] = "not stated"
+    report = audited(rows_of(registry(brief_summary=summaries)))
+    assert ("A09", "trial-outcome") in report.passed
+    assert "very same text (too many for nearly)" in reason(report, "A10")
+
+
+def test_texts_are_joined_alike_in_one_piece_and_in_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = labelled(rows_of(registry(brief_title=["A  Title"] * N)), "trial-outcome")
+    whole = subject.Subject(rows_of(registry()), data, (), {}).joined
+    monkeypatch.setattr(subject, "_PIECE", 7)
+    pieces = subject.Subject(rows_of(registry()), data, (), {}).joined
+    assert whole.iloc[0] == f"a title {texts(1)[0]}"
+    pd.testing.assert_series_equal(whole, pieces)
 
 
 def test_duplicates_inside_one_part_and_short_texts_are_fine() -> None:

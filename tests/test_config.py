@@ -47,9 +47,9 @@ def test_a_model_without_inputs_gets_the_models_own_default_and_full_parameters(
 def test_an_unknown_key_is_named_with_its_line_and_nearest_neighbour(tmp_path: Path) -> None:
     path = write(tmp_path, "splits: stratified\nmodels: prior\nmetrcs: [roc_auc]\n")
     assert error(path) == (
-        f"{path}:3: metrcs: unknown key 'metrcs'; expected one of as_of, data, device, explain, "
-        "memory, metrics, models, name, redact, refit, seeds, splits, task, threads, timeout, "
-        "tune; did you mean 'metrics'?"
+        f"{path}:3: metrcs: unknown key 'metrcs'; expected one of address, as_of, data, device, "
+        "energy, executor, explain, halving, memory, metrics, models, name, redact, refit, seeds, "
+        "splits, task, threads, timeout, tune; did you mean 'metrics'?"
     )
 
 

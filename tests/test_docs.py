@@ -91,6 +91,14 @@ def test_tuning(here: Path, call: Any) -> None:
     assert "blend: mixes" in text
 
 
+def test_a_run_on_a_cluster_of_this_machine(here: Path, call: Any) -> None:
+    pytest.importorskip("ray", reason="trialmark[ray] is not installed")
+    board, status = follow(DOCS / "cluster.md", call)
+    assert "tfidf-logreg" in board
+    # prior, two inputs of a linear model, the blend and the ceiling, on two splits
+    assert status.startswith("10 cells: 10 done")
+
+
 def test_explanations(here: Path, call: Any) -> None:
     follow(DOCS / "explanations.md", call)
     assert "<html" in (here / "lightgbm.html").read_text(encoding="utf-8")

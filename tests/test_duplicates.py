@@ -10,7 +10,7 @@ import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.duplicates import near_duplicate_groups
+from benchmark.duplicates import first_alike, near_duplicate_groups
 
 
 def words(start: int, n: int) -> str:
@@ -60,6 +60,33 @@ def test_groups_do_not_depend_on_the_order_of_texts(texts: list[str]) -> None:
     first = near_duplicate_groups(texts)
     other = near_duplicate_groups([texts[i] for i in order])
     assert np.array_equal(first[order][:, None] == first[order], other[:, None] == other)
+
+
+def test_the_first_alike_of_each_sampled_text_is_found_by_the_jaccard_index() -> None:
+    """100 words have 98 shingles: with 90 kept 88 of 108 are shared (.81), with 88 86 of 110."""
+    sample = [words(0, 100), words(200, 100), "", "zinc, daily"]
+    near, far = words(0, 90) + " " + words(900, 10), words(200, 88) + " " + words(900, 12)
+    texts = [words(500, 100), far, near, words(0, 100), "", "Zinc (DAILY)"]
+    assert first_alike(sample, texts).tolist() == [2, -1, -1, 5]
+    assert first_alike(sample, texts, threshold=0.75).tolist() == [2, 1, -1, 5]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.text("ab ", max_size=14), max_size=8), st.lists(st.text("ab ", max_size=14)))
+def test_the_first_alike_is_that_of_all_pairs(sample: list[str], texts: list[str]) -> None:
+    def form(text: str) -> set[tuple[str, ...]]:
+        split = text.split()
+        runs = {tuple(split[i : i + 3]) for i in range(len(split) - 2)}
+        return runs if len(split) > 3 else ({tuple(split)} if split else set())
+
+    def alike(a: set[tuple[str, ...]], b: set[tuple[str, ...]]) -> bool:
+        return bool(a & b) and len(a & b) >= 0.8 * len(a | b)
+
+    wanted = [
+        next((place for place, other in enumerate(texts) if alike(form(one), form(other))), -1)
+        for one in sample
+    ]
+    assert first_alike(sample, texts).tolist() == wanted
 
 
 def test_two_thousand_copies_of_one_form_take_seconds() -> None:

@@ -38,6 +38,18 @@ def test_no_fault_loses_a_finished_cell_or_changes_what_a_resumed_run_gives() ->
     assert set(rows) >= {"two runs in one folder", "study cut, its lock left"}
 
 
+@pytest.mark.slow
+def test_a_lost_node_of_a_cluster_costs_no_cell() -> None:
+    pytest.importorskip("ray", reason="trialmark[ray] is not installed")
+    code, out = suite("faults", "--only", "lost_node")
+    assert code == 0, out
+    (row,) = [line[42:].split() for line in out.splitlines() if line.startswith("a Ray node")]
+    injected, finished, *rest = map(int, row)
+    assert injected == 2
+    assert finished >= 20 + 30  # when the nodes were killed, of 60 in each run
+    assert rest == [0, 0, 2, 2]
+
+
 @pytest.mark.parametrize(
     "every", [pytest.param(29, id="some"), pytest.param(1, id="all", marks=pytest.mark.slow)]
 )

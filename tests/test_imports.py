@@ -4,8 +4,11 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+import benchmark
 
 ROOT = Path(__file__).parents[1]
 ORDER = ("features", "models", "benchmark")
@@ -57,3 +60,29 @@ def test_help_loads_no_heavy_library_and_answers_in_half_a_second_of_processor_t
 
 def test_reports_load_no_heavy_library() -> None:
     assert not loaded_by("import benchmark.render, benchmark.matrix, benchmark.catalogue") & HEAVY
+
+
+def loaded_by_command(*words: str) -> set[str]:
+    code = (
+        "import benchmark.cli\n"
+        f"sys.argv = ['trialmark', *{words!r}]\n"
+        "try: benchmark.cli.main()\n"
+        "except SystemExit as stop: assert not stop.code, stop.code"
+    )
+    return loaded_by(code)
+
+
+SLOW = {"torch", "transformers", "sklearn.metrics", "lightgbm", "shap", "optuna", "ray"}
+
+
+@pytest.mark.parametrize("what", ["models", "tasks", "splits", "metrics", "readers", "claims"])
+def test_lists_load_no_slow_library(what: str) -> None:
+    assert not loaded_by_command("list", what) & SLOW
+
+
+def test_the_board_and_the_status_of_a_run_load_no_slow_library(
+    small: dict[str, Any], tmp_path: Path
+) -> None:
+    benchmark.run({**small, "models": ["prior"], "explain": None}, out=tmp_path)
+    for command in ("leaderboard", "status"):
+        assert not loaded_by_command(command, str(tmp_path)) & SLOW

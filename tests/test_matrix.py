@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,11 @@ import pandas as pd
 import pytest
 
 import benchmark
-from benchmark import executor
+from benchmark import executor, matrix
 from benchmark.bootstrap import interval, weights
 from benchmark.cells import Cell
+from benchmark.config import RunConfig
+from benchmark.dataset import Rows
 from benchmark.metrics import Scored, score
 from benchmark.render import render
 from benchmark.splits import PARTS
@@ -274,7 +278,7 @@ def test_a_killed_run_goes_on_without_refitting_and_ends_as_if_it_had_not_been(
     assert len(log.fitted) == 10 - len(survived)
     assert {path: path.stat().st_mtime_ns for path in survived} == survived
     assert hashes(out) == hashes(tmp_path / "whole")
-    assert not list(out.rglob(".*"))
+    assert {path.name for path in out.rglob(".*")} == {".scores"}
 
 
 def test_two_labels_of_one_model_are_two_cells(small: dict[str, Any], tmp_path: Path) -> None:
@@ -588,3 +592,25 @@ def test_a_study_that_a_kill_left_beside_its_finished_cell_goes(
         left.write_text("{}\n")
     benchmark.run(small, out=tmp_path)
     assert not (tmp_path / ".studies").exists()
+
+
+def test_the_rows_that_were_read_are_let_go_before_the_first_fit(
+    small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames, alive = list[weakref.ref[pd.DataFrame]](), list[bool]()
+    read_rows = matrix.read_rows
+
+    def watched(config: RunConfig) -> Rows:
+        rows = read_rows(config)
+        frames.append(weakref.ref(rows.frame))
+        return rows
+
+    class Watching(Log):
+        def started(self, cell: Cell) -> None:
+            gc.collect()
+            alive.append(frames[0]() is not None)
+
+    monkeypatch.setattr(matrix, "read_rows", watched)
+    benchmark.run(small, out=tmp_path / "out", watcher=Watching())
+    assert alive
+    assert not any(alive)

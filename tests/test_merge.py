@@ -156,7 +156,7 @@ def test_parts_of_a_real_matrix_merge_to_the_board_of_the_whole(
     merge([tmp_path / "1", tmp_path / "2"], tmp_path / "c")
     assert verify(Store(tmp_path / "c")).mismatches == []
     joined = benchmark.read(tmp_path / "c").leaderboard()
-    measured = [name for name in both if name.endswith(("seconds", "_mb"))]
+    measured = [name for name in both if name.endswith(("seconds", "_mb", "_ms"))]
     pd.testing.assert_frame_equal(joined.drop(columns=measured), both.drop(columns=measured))
     plan = json.loads((tmp_path / "c" / "plan.json").read_text())
     assert {entry["seed"] for entry in plan["cells"]} == {1, 2}

@@ -72,3 +72,11 @@ def test_the_parts_of_a_text_are_all_of_it(template: str | None, table_first: bo
             "Heart\ndrug\nphase: P2", "x",
         )  # fmt: skip
         assert joined == [first, second]
+
+
+def test_texts_without_a_table_are_their_parts_too() -> None:
+    cells = {"title": ["Heart", "", "", "Lung\n"], "summary": ["drug", "x", "", ""]}
+    frame, columns = pd.DataFrame(cells, dtype="str"), COLUMNS.select("text")
+    joined = join_text(frame, columns)
+    assert joined == ["Heart\ndrug", "x", "", "Lung\n"]
+    assert joined == ["".join(part.text for part in row) for row in text_parts(frame, columns)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from benchmark.audit.probes import MOST_ROWS, Probe, folds_of, probe_columns
@@ -19,7 +20,10 @@ from features.columns import KNOWN_AT, Column, Kind, KnownAt
 from models.base import Ints
 
 MOST_NEAR = 20_000
-"""Rows up to which near-duplicates are looked for; beyond, exact ones alone."""
+"""Rows up to which all near-duplicates are looked for; beyond, those of a sample of test rows."""
+SAMPLED = 2000
+"""Test rows of a split in that sample: enough for a standard error of .002 at a share of .01."""
+_PIECE = 20_000
 LEAST_WORDS = 8
 """Texts of fewer words are no evidence of a duplicate."""
 
@@ -106,12 +110,21 @@ class Subject:
             c.name for c in self.data.columns if c.kind == "text" and c.known_at == "registration"
         )
 
+    @property
+    def many(self) -> bool:
+        """Whether near-duplicates are looked for in a sample alone."""
+        return len(self.data.X) > MOST_NEAR
+
     @cached_property
     def joined(self) -> pd.Series:
         """All texts of a row as one, in lower case with single blanks, indexed by id."""
-        parts = [self.data.X[name].tolist() for name in self.texts]
-        joined = [" ".join(" ".join(row).lower().split()) for row in zip(*parts, strict=True)]
-        return pd.Series(joined, index=self.data.X.index, dtype="str")
+        X = self.data.X[list(self.texts)]
+        pieces = []
+        for start in range(0, max(len(X), 1), _PIECE):  # all at once would take three times as much
+            parts = [column.tolist() for _, column in X.iloc[start : start + _PIECE].items()]
+            rows = [" ".join(" ".join(row).lower().split()) for row in zip(*parts, strict=True)]
+            pieces.append(pd.Series(rows, dtype="str"))
+        return pd.concat(pieces).set_axis(X.index)
 
     @cached_property
     def exact(self) -> Ints:
@@ -120,18 +133,43 @@ class Subject:
 
     @cached_property
     def near(self) -> Ints:
-        """Group numbers (n,): equal for rows with nearly the same text; exact ones included."""
-        if len(self.joined) > MOST_NEAR:
+        """Group numbers (n,): equal for rows with nearly the same text; exact ones included.
+
+        Of `many` rows those of `exact`.
+        """
+        if self.many:
             return self.exact
         from benchmark.duplicates import near_duplicate_groups  # loads datasketch
 
         return self._singled(near_duplicate_groups(self.joined.tolist()))
 
+    def near_sample(self, test: Ints, rest: Ints) -> tuple[Ints, Ints]:
+        """A sample of the row numbers `test`, and of each the first row of `rest` that is alike.
+
+        -1 where there is none, or too few words. The sample is sorted, of at most `SAMPLED` rows,
+        and the same in every audit.
+        """
+        from benchmark.duplicates import first_alike
+
+        rng = np.random.default_rng([0, zlib.crc32(b"audit duplicates")])
+        sample = np.sort(rng.choice(test, min(SAMPLED, len(test)), replace=False))
+        worded, others = ~self.short[sample], rest[~self.short[rest]]
+        pieces = np.split(others, range(_PIECE, len(others), _PIECE))
+        texts = (text for piece in pieces for text in self.joined.iloc[piece].tolist())
+        place = first_alike(self.joined.iloc[sample[worded]].tolist(), texts)
+        found = np.full(len(sample), -1, np.int64)
+        found[worded] = np.where(place < 0, -1, np.append(others, -1)[place])
+        return sample, found
+
+    @cached_property
+    def short(self) -> npt.NDArray[np.bool_]:
+        """Which rows, (n,), have too few words to be a duplicate."""
+        return self.joined.str.count(r"\S+").to_numpy() < LEAST_WORDS
+
     def _singled(self, groups: Ints) -> Ints:
         """Each row with next to no text in a group of its own."""
-        short = self.joined.str.count(r"\S+").to_numpy() < LEAST_WORDS
         groups = np.asarray(groups, np.int64).copy()
-        groups[short] = groups.max(initial=0) + 1 + np.arange(int(short.sum()))
+        groups[self.short] = groups.max(initial=0) + 1 + np.arange(int(self.short.sum()))
         return groups
 
 

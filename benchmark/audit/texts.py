@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 
 from benchmark.audit.findings import MOST_EVIDENCE, Evidence, Found, NotApplicable, Severity
 from benchmark.audit.phrases import Match, find
-from benchmark.audit.subject import MOST_NEAR, Subject
+from benchmark.audit.subject import Subject
 from benchmark.splits import Split
 from models.base import Ints
 
@@ -92,6 +93,8 @@ def _across(subject: Subject, split: Split) -> Found | None:
     index = subject.data.X.index
     test = index.get_indexer(pd.Index(split.test))
     rest = index.get_indexer(pd.Index([*split.train, *split.valid]))
+    if subject.many:
+        return _across_sample(subject, split.name, test, rest)
     near, exact = (np.isin(of[test], of[rest]) for of in (subject.near, subject.exact))
     either = near | exact
     if not either.any():
@@ -101,37 +104,69 @@ def _across(subject: Subject, split: Split) -> Found | None:
     others = dict(zip(-1 - subject.exact[rest], index[rest], strict=True))
     others |= dict(zip(subject.near[rest], index[rest], strict=True))
     pairs = [(index[test[k]], others[groups[k]]) for k in np.flatnonzero(either)]
-    kind = "near-duplicate" if len(index) <= MOST_NEAR else "exact duplicate (too many for near)"
     return Found(
         "serious" if share >= DUPLICATE_SERIOUS else "warning",
         split.name,
-        f"{int(either.sum())} of {len(test):,} test rows ({100 * share:.1f} %) have a {kind} in "
-        f"train or valid, {int(exact.sum())} of them with the very same text",
+        f"{int(either.sum())} of {len(test):,} test rows ({100 * share:.1f} %) have a "
+        f"near-duplicate in train or valid, {int(exact.sum())} of them with the very same text",
         "use the split near-duplicate, which keeps such rows together",
         tuple(Evidence(str(a), other=str(b)) for a, b in pairs[:MOST_EVIDENCE]),
         {"rows": int(either.sum()), "exact": int(exact.sum()), "test": len(test), "share": share},
     )
 
 
+def _across_sample(subject: Subject, name: str, test: Ints, rest: Ints) -> Found | None:
+    """Near-duplicates of a sample of the test rows, and exact ones of all of them."""
+    index, exact = subject.data.X.index, np.isin(subject.exact[test], subject.exact[rest])
+    sample, other = subject.near_sample(test, rest)
+    near = other >= 0
+    if not near.any() and not exact.any():
+        return None
+    share = max(float(near.mean()), float(exact.mean()))
+    pairs = zip(index[sample[near]], index[other[near]], strict=True)
+    return Found(
+        "serious" if share >= DUPLICATE_SERIOUS else "warning",
+        name,
+        f"{int(near.sum()):,} of a sample of {len(sample):,} test rows ({100 * near.mean():.1f} %) "
+        f"have a near-duplicate in train or valid; {int(exact.sum()):,} of all {len(test):,} test "
+        f"rows ({100 * exact.mean():.1f} %) have one with the very same text",
+        "use the split near-duplicate, which keeps such rows together",
+        tuple(Evidence(str(a), other=str(b)) for a, b in itertools.islice(pairs, MOST_EVIDENCE)),
+        {
+            "rows": int(near.sum()),
+            "sampled": len(sample),
+            "exact": int(exact.sum()),
+            "test": len(test),
+            "share": share,
+        },
+    )
+
+
 def disagreement(subject: Subject) -> list[Found]:
-    """Rows with the same or nearly the same text and different labels."""
+    """Rows with the same or nearly the same text and different labels.
+
+    Of more rows than `subject.MOST_NEAR` those with the very same text alone.
+    """
     _check_texts(subject)
     groups = list(_groups(subject.near))
     if not groups:
-        raise NotApplicable(f"no two of {len(subject.near):,} rows have nearly the same text")
+        how = "the very same text (too many for nearly)" if subject.many else "nearly the same text"
+        raise NotApplicable(f"no two of {len(subject.near):,} rows have {how}")
     labels = subject.labels
     differ = [rows for rows in groups if (labels[rows] != labels[rows[0]]).any()]
     inside = sum(len(rows) for rows in groups)
     if not differ:
         return []
     exact = sum(len(set(subject.exact[rows])) == 1 for rows in differ)
+    kind = "exact " if subject.many else ""
     index = subject.data.X.index
     return [
         Found(
             "warning" if 2 * len(differ) >= len(groups) or exact else "note",
             "",
-            f"{len(differ)} of {len(groups)} groups of duplicates ({inside} rows) hold different "
-            f"labels, {exact} of them with the very same text: no text model can be right on these",
+            f"{len(differ)} of {len(groups)} groups of {kind}duplicates ({inside} rows) hold "
+            f"different labels, {exact} of them with the very same text: no text model can be "
+            "right on these",
             "look at the listed pairs: versions of one study, or a label that isn't in the text",
             tuple(
                 Evidence(str(index[rows[0]]), other=str(index[rows[-1]]))

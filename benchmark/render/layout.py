@@ -316,6 +316,9 @@ def model_name(row: Mapping[str, Any]) -> str:
     name = row["model"] if row["checkpoint"] is None else f"{row['model']} ({row['checkpoint']})"
     if row["is_floor"]:
         return f"{name} (floor)"
+    if row["dropped_after"] is not None and row["rank"] is None:
+        seeds = row["seeds"]
+        return f"{name} (dropped after seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))})"
     if row["rank"] is None and not row["is_ceiling"]:
         return f"{name} (seeds {', '.join(map(str, row['seeds']))} only)"
     return str(name)
@@ -366,7 +369,7 @@ def _notes(board: Board, leads: Sequence[str]) -> tuple[str, ...]:
     notes.append(
         "fit s: seconds for features and fit, embeddings from the cache at their first cost."
     )
-    notes += [*fit_notes(board.rows), *_read_notes(board)]
+    notes += [*fit_notes(board.rows), *_read_notes(board), *exploration_notes(board.rows)]
     if board.gaps:
         notes.append("Not in the table: " + "; ".join(board.gaps))
     return tuple(notes)
@@ -393,6 +396,25 @@ def fit_notes(rows: pd.DataFrame) -> list[str]:
     mixed = rows[rows["members"].notna()].drop_duplicates("model")
     notes += [f"{row['model']}: mixes {row['members']}." for row in records(mixed)]
     return notes
+
+
+def exploration_notes(rows: pd.DataFrame) -> list[str]:
+    """That models were dropped on the way, which, and what that makes of those that are left."""
+    if not rows["exploration"].any():
+        return []
+    models = rows.drop_duplicates([*GROUP, "model", "inputs"])
+    after = models["dropped_after"].where(models["rank"].isna())
+    each = [
+        f"{_names(models, (after == n).fillna(False))} after {n} seed{'s' * (n > 1)}"
+        for n in sorted(int(one) for one in after.dropna().unique())
+    ]
+    what = f": {'; '.join(each)}" if each else "; so far none was"
+    return [
+        "EXPLORATION (`halving`): models were dropped by interim scores on the valid rows of the "
+        f"first seeds{what}. They have fewer seeds and no rank. The others were chosen by seeds "
+        "that their values are means over, so the best of them is too high by some luck: run them "
+        "on new seeds without `halving` before you report them."
+    ]
 
 
 def _names(rows: pd.DataFrame, chosen: pd.Series) -> str:

@@ -13,11 +13,13 @@ from benchmark.ablation import FULL, ablation
 from benchmark.contenders import STOPPED
 from benchmark.leaderboard import GROUP, Board, check_comparable, leaderboard
 from benchmark.metrics import metric_of
+from benchmark.render.costs import cost_tables
 from benchmark.render.layout import (
     PLAIN,
     Sheet,
     Style,
     difference,
+    exploration_notes,
     fit_notes,
     has_stopped,
     metric_title,
@@ -108,6 +110,7 @@ def ablation_tables(store: Store, metric: str | None = None) -> list[Sheet]:
         f"{_interval_note()} Difference: to the same model with inputs {FULL}, paired draws over "
         "the same test rows; p: two-sided, not adjusted.",
         *fit_notes(board.rows),
+        *exploration_notes(board.rows),
     )
     return [_with_note(sheet, *notes) for sheet in sheets]
 
@@ -116,6 +119,7 @@ LAYOUTS: dict[str, Callable[[Store, str | None], list[Sheet]]] = {
     "splits": lambda store, metric: split_tables(leaderboard(store, metric)),
     "metrics": lambda store, metric: metric_tables(leaderboard(store, metric)),
     "ablation": ablation_tables,
+    "cost": lambda store, metric: cost_tables(leaderboard(store, metric)),
 }
 
 
@@ -248,7 +252,7 @@ def _notes(board: Board, metrics: Sequence[str]) -> tuple[str, ...]:
         notes.append(f"{_PARTIAL}: not all seeds are done; no rank.")
     if board.gaps:
         notes.append(f"{len(board.gaps)} planned results are missing.")
-    return (*notes, *fit_notes(rows))
+    return (*notes, *fit_notes(rows), *exploration_notes(rows))
 
 
 def _interval_note() -> str:

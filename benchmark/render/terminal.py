@@ -59,9 +59,10 @@ def _header(name: str) -> str:
 
 def _width(sheet: Sheet) -> int:
     """Characters that the table takes with whole names and numbers."""
-    heads = (_header(name).split("\n") for name in sheet.header)
-    columns = zip(heads, zip(*sheet.rows, strict=True), strict=True)
-    return sum(max(map(len, (*head, *cells))) + 2 for head, cells in columns)
+    heads = [_header(name).split("\n") for name in sheet.header]
+    columns = zip(*sheet.rows, strict=True) if sheet.rows else [()] * len(heads)
+    pairs = zip(heads, columns, strict=True)
+    return sum(max(map(len, (*head, *cells))) + 2 for head, cells in pairs)
 
 
 def _stacked(cell: str) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from benchmark import splits
 from benchmark.across import FEWEST, across
-from benchmark.bootstrap import UnionWeights, interval, mean_over_seeds, union_weights
+from benchmark.bootstrap import Counts, interval, mean_over_seeds, union_weights
 from benchmark.contenders import Contender, Repeat, Tested, repeat
 from benchmark.curves import curves, reliability
 from benchmark.leaderboard import Board
@@ -156,7 +156,8 @@ def slice_series(group: Group, slices: pd.DataFrame) -> list[Series]:
 
 def _values(by: str, of_row: pd.Series, models: Iterable[Contender]) -> list[str]:
     """The values to cut by: all years in order, else the most frequent among the test rows."""
-    ids = {name for one in models for tested in one.tested.values() for name in tested.ids}
+    tested = {name: each for one in models for name, each in one.tested.items()}
+    ids = {name for each in tested.values() for name in each.ids}
     counts = of_row[of_row.index.isin(ids)].value_counts()
     counts = counts[counts >= FEWEST_ROWS]
     if by == "year":
@@ -167,7 +168,8 @@ def _values(by: str, of_row: pd.Series, models: Iterable[Contender]) -> list[str
 def _slice(group: Group, ids: pd.Index, *, seed_text: str) -> Series | None:
     """Rows, share and values by model; on those repeats whose test rows hold enough of them."""
     whole = {name: tested for one in group.contenders for name, tested in one.tested.items()}
-    tests = {name: part for name, tested in whole.items() if (part := _cut(tested, ids))}
+    kept = {name: tested.ids.isin(ids) for name, tested in whole.items()}
+    tests = {name: part for name in whole if (part := _cut(whole[name], kept[name]))}
     if not tests:
         return None
     weights = union_weights(
@@ -176,8 +178,10 @@ def _slice(group: Group, ids: pd.Index, *, seed_text: str) -> Series | None:
         draws=_DRAWS,
         groups=[[str(unit) for unit in part.unit] for part in tests.values()],
     )
+    # the models of a table have the same test rows
+    drawn = {name: (kept[name], weights.of(part.ids)) for name, part in tests.items()}
     models = [
-        {"model": one.name, **_value(one, tests, group.lead.metric, weights)}
+        {"model": one.name, **_value(one, drawn, group.lead.metric)}
         for one in group.contenders
         if tests.keys() <= one.tested.keys()
     ]
@@ -188,21 +192,21 @@ def _slice(group: Group, ids: pd.Index, *, seed_text: str) -> Series | None:
 
 
 def _value(
-    one: Contender, tests: Mapping[Repeat, Tested], metric: str, weights: UnionWeights
+    one: Contender, drawn: Mapping[Repeat, tuple[npt.NDArray[np.bool_], Counts]], metric: str
 ) -> Series:
-    """The metric's mean over repeats on the rows of `tests`, with its interval."""
+    """The metric's mean over repeats with its interval; `drawn` says on which rows of each, and
+    how often a draw takes them."""
     points, draws = [], []
-    for name, part in tests.items():
-        rows = _only(one.tested[name], one.tested[name].ids.isin(part.ids)).scored
+    for name, (kept, counts) in drawn.items():
+        rows = _only(one.tested[name], kept).scored
         points.append(scores([metric], rows)[metric])
-        draws.append(scores([metric], rows, weights=weights.of(part.ids))[metric])
+        draws.append(scores([metric], rows, weights=counts)[metric])
     low, high = interval(mean_over_seeds(draws))
     return {"value": short(float(np.mean(points))), "low": short(low), "high": short(high)}
 
 
-def _cut(tested: Tested, ids: pd.Index) -> Tested | None:
-    """The rows of these ids, None where they are too few."""
-    kept = tested.ids.isin(ids)
+def _cut(tested: Tested, kept: npt.NDArray[np.bool_]) -> Tested | None:
+    """These rows, None where they are too few."""
     target = tested.scored.target
     if kept.sum() < FEWEST_ROWS:
         return None

@@ -147,7 +147,8 @@ def groups(store: Store, board: Board, metric: str | None = None) -> list[Group]
 
     found: list[Group] = []
     for family in families(plan["cells"]):
-        for table, models in zip(family, contenders(store, family, wanted), strict=True):
+        found_here = contenders(store, family, wanted, kept=True)
+        for table, models in zip(family, found_here, strict=True):
             if models:
                 part = rows[(table.task, table.split, table.as_of)]
                 found.append(_group(len(found), table, models, part, board.metrics))

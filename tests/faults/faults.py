@@ -339,6 +339,52 @@ def killed_workers(it: Rig, times: int) -> Tally:
     return tally
 
 
+def lost_node(it: Rig, times: int) -> Tally:
+    """One of three nodes of a Ray cluster is killed midway through 60 cells; the run goes on.
+
+    Nothing is run again by hand but what sweeps: the run itself has to finish every cell.
+    """
+    tally, log = Tally("a Ray node of 3 is killed (60 cells)"), it.scratch / "log"
+    whole, large = it.scratch / "whole-60", it.larger()
+    rig.whole(large.into(whole), log)
+    for number in range(times):
+        folder = it.scratch / f"node-{number}"
+        with _three_nodes() as (address, nodes):
+            running = _command(large, folder, "--executor", "ray", "--address", address)
+            while len(done(folder)) < 20 + 10 * number and running.poll() is None:
+                time.sleep(0.02)
+            before = done(folder)
+            nodes.remove_node(nodes.list_all_nodes()[-1], allow_graceful=False)
+            tally.injected += 1
+            tally.finished += len(before)
+            _, said = running.communicate(timeout=300)
+        if running.returncode or len(done(folder)) != 60:
+            tally.remarks.append(f"ended with {running.returncode}: {said[-300:]}")
+            tally.lost += 60 - len(done(folder))
+        rig.whole(large.into(folder), log)
+        check(folder, before, whole, tally)
+        compare(folder, whole, tally)
+        _forget(folder)
+    return tally
+
+
+@contextmanager
+def _three_nodes() -> Iterator[tuple[str, Any]]:
+    """A cluster of three nodes with a core each, and its address; the last one can be removed."""
+    from ray.cluster_utils import Cluster
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    nodes = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
+    )
+    try:
+        for _ in range(2):
+            nodes.add_node(num_cpus=1)
+        yield nodes.address, nodes
+    finally:
+        nodes.shutdown()
+
+
 FAULTS: tuple[tuple[Fault, int, int], ...] = (
     (killed_at_a_change, 40, 3),
     (killed_at_a_time, 20, 0),
@@ -350,5 +396,6 @@ FAULTS: tuple[tuple[Fault, int, int], ...] = (
     (clock_jumps, 4, 0),
     (damaged_cache, 10, 0),
     (cut_studies, 10, 1),
+    (lost_node, 2, 0),
 )
 """Each fault, and how many times it is done: in the whole suite, and in the part that is a test."""

@@ -9,13 +9,13 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from benchmark.matrix import run
 from benchmark.receipts import sha256
-from benchmark.store import PREDICTIONS, RECORD, Store
+from benchmark.store import PREDICTIONS, RECORD, SCORES, Store
 from benchmark.verify import verify
 from features.errors import InputError
 
@@ -47,10 +47,14 @@ class Tally:
 
 @dataclass(frozen=True)
 class Rig:
-    """Where things are: scratch space, the small encoder in it, and the seed of all chance."""
+    """Where things are: scratch space, the small encoder in it, and the seed of all chance.
+
+    `more` is what the config of the matrix has besides, or instead.
+    """
 
     scratch: Path
     seed: int
+    more: dict[str, Any] = field(default_factory=dict)
 
     @functools.cached_property
     def config(self) -> dict[str, Any]:
@@ -70,7 +74,20 @@ class Rig:
             "tune": {"trials": 3, "folds": 2},
             "explain": {"rows": 10, "gradient_rows": 1, "examples": 0},
             "threads": 1,
+            **self.more,
         }
+
+    def larger(self) -> Rig:
+        """The same on two splits with three seeds and no embeddings: 60 cells, 10 a table."""
+        models = [
+            "prior",
+            "always-positive",
+            {"name": "tfidf-logreg", "inputs": ["text", "tabular", "both"]},
+            {"name": "lightgbm", "inputs": ["tabular", "text", "both"]},
+            "blend",
+        ]
+        several = {"splits": ["stratified", "temporal"], "seeds": [1, 2, 3], "models": models}
+        return replace(self, more=several)
 
     def into(self, folder: Path, **more: Any) -> Callable[[], object]:
         """The run into `folder`, embeddings cached beside it."""
@@ -202,7 +219,7 @@ def compare(folder: Path, whole: Path, tally: Tally) -> None:
     same = {k: v[1] for k, v in now.items()} == {k: v[1] for k, v in truth.items()}
     studies = all(_study(folder, name) == _study(whole, name) for name in truth) if same else False
     mismatches = verify(Store(folder)).mismatches
-    left = list(folder.rglob(".*"))
+    left = [path for path in folder.rglob(".*") if path.name != SCORES]
     tally.corrupted += len(mismatches)
     tally.equal += same and studies and not left
     tally.remarks += [f"{m.file}: {m.why}" for m in mismatches] + [str(path) for path in left]
