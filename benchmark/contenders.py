@@ -287,11 +287,13 @@ class Done:
 
     def _ids(self) -> pd.DataFrame:
         """Id and part of its predictions."""
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
         data = self.store.predictions_bytes(self.path, self.record)
         file = pq.ParquetFile(io.BytesIO(data))
-        if not {"id", "part"} <= set(file.schema_arrow.names):
+        kinds = {field.name: field.type for field in file.schema_arrow}
+        if any(kinds.get(name) not in (pa.string(), pa.large_string()) for name in ("id", "part")):
             return self.frame()  # which says what is wrong with it
         found: pd.DataFrame = file.read(columns=["id", "part"]).to_pandas()
         return found

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import sys
 import tempfile
 import uuid
 import warnings
@@ -84,7 +85,9 @@ def _session(path: Path) -> Any:
 def _export(first: Any, path: Path) -> None:
     """The transformer `first` of a sentence encoder as a quantised ONNX file."""
     import torch
-    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with _same_path():
+        from onnxruntime.quantization import QuantType, quantize_dynamic
 
     class States(torch.nn.Module):
         """The transformer with its last hidden states as the only output."""
@@ -136,6 +139,20 @@ def _keep(made: Path, folder: Path, name: str) -> None:
         aside.rename(folder / f"{name}.onnx")
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def _same_path() -> Iterator[None]:
+    """Without what imports put on `sys.path`.
+
+    ONNX Runtime adds a folder of its own that has a module `benchmark`. Worker processes are given
+    the path.
+    """
+    before = list(sys.path)
+    try:
+        yield
+    finally:
+        sys.path[:] = before
 
 
 @contextmanager
