@@ -35,7 +35,7 @@ def keep(store: Store, path: str) -> None:
     That board takes as long as its cells otherwise. Draws are those of all planned seeds; where
     there is no room for them, or no plan, or a seed is never done, the board draws for itself.
     """
-    with suppress(OSError, InputError):
+    with suppress(OSError, ValueError, InputError):  # ValueError: a damaged split
         stamp = (store.root / PLAN).stat()
         planned = _planned(store.root, (stamp.st_mtime_ns, stamp.st_size))
         record = store.record(path)

@@ -131,10 +131,9 @@ def status(
         typer.echo(f"being written by {at_work}")
     if 0 < counts.get("done", 0) < len(frame):
         typer.echo(f"so far: trialmark leaderboard {place}")
-    others = (
-        sum(1 for _ in folder.glob("*/*/*/*/record.json"))
-        - frame["state"].isin(("done", "failed")).sum()
-    )
+    records = (file.parent for file in folder.glob("*/*/*/*/record.json"))
+    planned = set(frame["path"])
+    others = sum(path.relative_to(folder).as_posix() not in planned for path in records)
     if others > 0:
         typer.echo(f"{others} results of other settings or earlier code are in the folder too")
     for row in frame[frame["state"] != "done"].itertuples():
@@ -278,7 +277,7 @@ def verify(folder: Folder) -> None:
         typer.echo(f"unproven  {name}: nothing in the folder vouches for it")
     typer.echo(
         f"{len(found.proven)} files match, {len(found.mismatches)} do not, {len(found.unproven)} "
-        f"are unproven; {found.scores} stored scores computed again"
+        f"are unproven; {found.scores} scores of leaderboard.json computed again"
     )
     raise typer.Exit(1 if found.mismatches else 0)
 

@@ -108,6 +108,7 @@ def _difference(table: Table, a: Contender, b: Contender, metric: str) -> dict[s
         "p_mcnemar": _mcnemar(a, b, tuned=metric.endswith("@valid")),
         "mde": detectable(standard_error(a.draws[metric] - b.draws[metric])),
         "seeds": list(a.records),
+        "n_planned": len({repeat(entry) for entry in table.entries}),
         "n_test": a.first["rows"]["test"],
     }
 

@@ -107,7 +107,7 @@ class EnergyConfig(Strict):
     See `benchmark.energy`.
     """
 
-    country: str = Field(pattern=r"^[A-Z]{3}$")
+    country: str
 
 
 class ModelConfig(Strict):
@@ -405,7 +405,8 @@ def _first(
 ) -> InputError:
     """The first of pydantic's complaints in our words."""
     first = error.errors()[0]
-    loc: Loc = (*prefix, *first["loc"])
+    loc_in: Loc = first["loc"]
+    loc: Loc = (*prefix, *loc_in)
     where = place(loc)
     if first["type"] == "extra_forbidden":
         known = _fields_at(kind, first["loc"][:-1])
@@ -417,11 +418,13 @@ def _first(
     if first["type"] == "missing":
         return InputError(f"{where} is missing", "a value", "add it; see `trialmark init`")
     came = first["input"]
+    if first["type"] == "model_type":
+        return InputError(f"{where} = {came!r}", "the keys " + ", ".join(_fields_at(kind, loc_in)))
     hint = ""
     if first["type"] == "literal_error" and isinstance(came, str):
         near = difflib.get_close_matches(came, first["ctx"]["expected"].replace("'", "").split())
         hint = f"did you mean {near[0].strip(',')!r}?" if near else ""
-    return InputError(f"{where} = {came!r}", first["msg"], hint)
+    return InputError(f"{where} = {came!r}", first["msg"].removeprefix("Input should be "), hint)
 
 
 def _fields_at(kind: type[BaseModel], loc: Sequence[str | int]) -> list[str]:

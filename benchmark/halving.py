@@ -108,7 +108,8 @@ def decided(
 
     The better share of those that are left goes on, ties among them, and not fewer than `FEWEST`;
     floors and ceilings always do, a blend as long as all of its members. A model whose fit failed
-    goes no further. Nothing is decided while cells of the round are missing. It depends on the
+    goes no further. Nothing is decided while cells of the round are missing; where no valid rows so
+    far define the metric (they lack a class), only failed fits are dropped. It depends on the
     folder alone: a run that was interrupted decides the same again.
     """
     table, seeds = one.table, one.table.seeds[: one.number + 1]
@@ -119,13 +120,15 @@ def decided(
     metric = _metric(store, competing, left, rule)
     found = {name: _score(store, table, name, seeds, metric) for name in competing}
     scores = {name: score for name, score in found.items() if score is not None}
-    better = sorted(scores.values(), reverse=metric_of(metric).higher_is_better)
-    going_on = min(len(better), max(FEWEST, math.ceil(rule.keep * len(competing))))
+    defined = [score for score in scores.values() if not math.isnan(score)]
+    better = sorted(defined, reverse=metric_of(metric).higher_is_better)
+    share = math.ceil(round(rule.keep * len(competing), 9))  # 0.28 of 25 are 7, not 7.000000000001
+    going_on = min(len(better), max(FEWEST, share))
     needed = better[going_on - 1] if going_on else None
     out = {
         name: Dropped(len(seeds), metric, score, needed)
         for name, score in found.items()
-        if score is None or score not in better[:going_on]
+        if score is None or (better and score not in better[:going_on])
     }
     members = {left[name]["path"] for name in out}
     for cell in one.cells:
@@ -165,7 +168,9 @@ def _metric(
 def _score(
     store: Store, table: Table, name: Name, seeds: Sequence[Repeat], metric: str
 ) -> float | None:
-    """A model's mean score on the valid rows of these seeds; None where a fit failed."""
+    """A model's mean score on the valid rows of these seeds, where they define one (NaN: nowhere);
+    None where a fit failed.
+    """
     values = []
     for entry in _of(table, seeds):
         if _name(entry) != name:
@@ -177,8 +182,8 @@ def _score(
         y, proba = arrays(frame[frame["part"] == "valid"], target)
         scored = Scored.of(target, y, proba=proba, valid=(y, proba))
         values.append(float(score(metric, scored)[0]))
-    value = fmean(values)
-    return None if math.isnan(value) else value
+    defined = [value for value in values if not math.isnan(value)]
+    return fmean(defined) if defined else math.nan
 
 
 def reason(dropped: Mapping[str, Any]) -> str:

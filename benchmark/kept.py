@@ -49,9 +49,9 @@ class Kept:
                 return {}
             shape = len(head["metrics"]), 1 + self.weights.draws
             values = np.frombuffer(numbers, "<f8").reshape(shape)
+            return dict(zip(head["metrics"], values, strict=True))
         except (OSError, ValueError, KeyError, TypeError):
             return {}
-        return dict(zip(head["metrics"], values, strict=True))
 
     def sound(self, path: str) -> bool | None:
         """Whether the file kept of a cell is as it was written; None where there is none."""

@@ -228,7 +228,12 @@ def _rows(
         if other.as_of == table.as_of:
             before["optimism"] = {c.name: c for c in contending}
     ranked = [c for c in found if is_ranked(c, table)]
-    dropped = {(e["model"], e["inputs"]): e["dropped"] for e in table.entries if "dropped" in e}
+    done = {cell.path for c in found for cell in c.cells.values()}
+    dropped = {
+        (e["model"], e["inputs"]): e["dropped"]
+        for e in table.entries
+        if "dropped" in e and e["path"] not in done  # which a run without halving may have fitted
+    }
     for metric in dict.fromkeys(m for c in found for m in c.points):
         places, mde = _places(ranked, metric), _detectable(ranked, metric)
         low, high = intervals(np.stack([c.draws[metric] for c in found]))

@@ -205,10 +205,10 @@ def _write(
     datasets: dict[str, Any] = {}
     for source in reversed(sources):
         datasets |= source.plan.get("datasets", {})
+    rules = [s.plan["exploration"] for s in sources if "exploration" in s.plan]
     plan = {
-        **{
-            name: first[name] for name in ("name", "reader", "rows", "exploration") if name in first
-        },
+        **{name: first[name] for name in ("name", "reader", "rows") if name in first},
+        **({"exploration": rules[0]} if rules else {}),
         "metrics": metrics[0] if metrics else None,
         "datasets": datasets,
         "cells": [dict(entry) for _, entry in chosen],

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from benchmark.bucket import Bucket, Stamp, bucket_at, is_name, is_url
@@ -65,12 +64,14 @@ def local(place: str | Path) -> Path | None:
     """The folder that `place` names; None for a URL elsewhere."""
     if not is_url(place):
         return Path(place)
-    url = urlsplit(str(place))
-    if url.scheme != "file":
+    scheme, _, rest = str(place).partition("://")
+    if scheme.lower() != "file":
         return None
-    if url.netloc not in ("", "localhost"):
-        raise InputError(f"{place}", "file:///FOLDER, with three slashes")
-    return Path(url2pathname(url.path))
+    host, slash, path = rest.partition("/")
+    if host not in ("", "localhost") or not slash or set("?#") & set(path):
+        shown = f"file://{host.rpartition('@')[2]}{slash}{path}"  # a password, if there is one
+        raise InputError(shown, "file:///FOLDER, with three slashes (%3F for ?, %23 for #)")
+    return Path(url2pathname(f"/{path}"))
 
 
 def _beside(kind: str, bucket: Bucket) -> Path:

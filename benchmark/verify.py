@@ -245,13 +245,13 @@ def _boards(store: Store, verdict: Verdict) -> None:
     if "done" not in states:
         return
     kept = (store.root / SCORES).is_dir()
+    wrong_draws = False
     try:
         for family in families(store.plan()["cells"]) if kept else ():
             for name, same in kept_again(store, family):
                 verdict.settle(name, same, "its draws are not those of the predictions: delete it")
-        if verdict.mismatches:
-            return
-        board = leaderboard(store, kept=kept)
+                wrong_draws = wrong_draws or same is False
+        board = leaderboard(store, kept=kept and not wrong_draws)
     except InputError as error:
         verdict.fail(PLAN, f"its cells cannot be scored: {error}")
         return
@@ -298,7 +298,9 @@ def _ranked_by(store: Store, metric: str) -> list[dict[str, Any]]:
     from benchmark.render import render
 
     try:
-        found: list[dict[str, Any]] = json.loads(render(leaderboard(store, metric), "json"))
+        found: list[dict[str, Any]] = json.loads(
+            render(leaderboard(store, metric, kept=False), "json")
+        )
     except InputError:
         return []
     return found

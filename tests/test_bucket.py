@@ -361,6 +361,12 @@ def test_a_file_url_is_the_folder_itself(tmp_path: Path) -> None:
     assert here(f"file://{tmp_path}/run") == tmp_path / "run"
     with pytest.raises(InputError, match="with three slashes"):
         here("file://server/run")
+    for odd in ("file://", "file:///run#2", "file:///run?v=2", "file://[run"):
+        with pytest.raises(InputError, match="with three slashes"):
+            here(odd)
+    with pytest.raises(InputError) as told:
+        here("file://me:hidden@server/run")
+    assert "hidden" not in str(told.value)
 
 
 @pytest.mark.parametrize(

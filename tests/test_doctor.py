@@ -128,3 +128,20 @@ def test_whatever_breaks_inside_is_a_problem_and_the_rest_is_still_looked_at(
     assert code == 1
     assert "RuntimeError: libcudart is broken" in out
     assert out.endswith("problems: 1\n")
+
+
+def test_a_bucket_that_cannot_be_listed_keeps_nothing_of_the_doctor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import fsspec
+
+    from benchmark.bucket import Bucket
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError("Access Denied")
+
+    files = fsspec.filesystem("memory")
+    monkeypatch.setattr(type(files), "find", refused)
+    (found,) = module._bucket(Bucket("memory://unlisted/run"))
+    assert found.state == "problem"
+    assert not any("unlisted" in name for name in files.store)

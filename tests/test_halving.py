@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import benchmark
+from benchmark.merge import merge
 from benchmark.store import Store
 from features.errors import InputError
 from models import MODELS
@@ -269,3 +270,34 @@ def test_a_rule_that_cannot_be_followed_is_refused(
     with pytest.raises(InputError, match=message):
         benchmark.run(config(**changes), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_model_dropped_but_finished_by_an_earlier_run_has_its_rank(
+    tmp_path: Path, call: Callable[..., tuple[int, str, str]]
+) -> None:
+    whole = config()
+    del whole["halving"]
+    benchmark.run(whole, out=tmp_path)
+    rows = benchmark.run(config(), out=tmp_path).leaderboard("roc_auc")
+    assert rows["dropped_after"].isna().all()
+    assert "results of other settings" not in call("status", tmp_path)[1]
+
+
+def test_exploration_is_told_whichever_run_is_merged_first(tmp_path: Path) -> None:
+    plain = config()
+    del plain["halving"]
+    benchmark.run({**plain, "seeds": [1]}, out=tmp_path / "a")
+    benchmark.run(config(), out=tmp_path / "b")
+    merge([tmp_path / "a", tmp_path / "b"], tmp_path / "c")
+    assert benchmark.read(tmp_path / "c").leaderboard()["exploration"].all()
+
+
+def test_where_valid_rows_define_no_score_all_go_on_but_failed_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config((0.1, 0.9))
+    settings["models"].append({"name": "graded", "label": "broken", "params": {"fails": True}})
+    monkeypatch.setattr("benchmark.halving.score", lambda metric, scored: [float("nan")])
+    found = states(benchmark.run(settings, out=tmp_path))
+    assert {found["skill 0.1", 3], found["skill 0.9", 3]} == {"done"}
+    assert found["broken", 2] == "dropped"

@@ -16,7 +16,7 @@ from recorded import GOOD, PERFECT, SPLIT, cell, predictions, record_of, write_c
 import benchmark
 from benchmark import receipts
 from benchmark.cells import Result
-from benchmark.store import Store, folder_of, parquet_bytes
+from benchmark.store import SCORES, Store, folder_of, parquet_bytes
 from benchmark.verify import verify
 
 Call = Callable[..., tuple[int, str, str]]
@@ -299,3 +299,18 @@ def test_a_real_run_is_proven_file_by_file(tmp_path: Path, small: dict[str, Any]
         file.write_bytes(whole + b" ")
         assert list(flaws(Store(done.folder))) == [name]
         file.write_bytes(whole)
+
+
+def test_a_wrong_board_is_named_beside_another_wrong_file(run: Store, call: Call) -> None:
+    file = stored_board(call, run)
+    file.write_text(file.read_text().replace("0.75,", "0.76,", 1))
+    kept = next((run.root / SCORES).iterdir())
+    kept.write_bytes(b"damaged")
+    assert set(flaws(run)) == {"leaderboard.json", f"{SCORES}/{kept.name}"}
+
+
+def test_verify_keeps_no_draws_of_its_own(run: Store, call: Call) -> None:
+    stored_board(call, run, "--metric", "mcc")
+    shutil.rmtree(run.root / SCORES)
+    assert verify(run).mismatches == []
+    assert not (run.root / SCORES).exists()

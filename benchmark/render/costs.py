@@ -73,6 +73,6 @@ def _notes(rows: pd.DataFrame, shown: set[str]) -> tuple[str, ...]:
         methods = "; ".join(rows["energy_method"].dropna().unique())
         notes.append(
             f"energy: an estimate, no measurement to rank by ({methods}); what a cache held took "
-            "none."
+            "none. Of cells that take less than a second it is mostly noise."
         )
     return tuple(notes)

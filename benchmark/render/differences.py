@@ -57,7 +57,8 @@ def _pair_sheet(frame: pd.DataFrame) -> Sheet:
 
 def _others_sheet(frame: pd.DataFrame) -> Sheet:
     """One table's other models, the best first."""
-    first, tests = frame.iloc[0], _tests(frame)
+    tests = _tests(frame)
+    first = frame.iloc[int(frame["seeds"].str.len().argmax())]
     metric = first["metric"]
     order = frame.sort_values("value_b", ascending=not metric_of(metric).higher_is_better)
     return Sheet(
@@ -90,6 +91,16 @@ def _difference_notes(frame: pd.DataFrame) -> tuple[str, ...]:
         "Difference and p: paired bootstrap over the test rows; p is two-sided and counts one draw "
         "more in each tail, so at the edge the interval decides."
     ]
+    fewer = frame[frame["seeds"].str.len() < frame["n_planned"]]
+    if len(fewer):
+        pairs = dict.fromkeys(
+            f"{row['split']} split, {row['b']}: {len(row['seeds'])} of {row['n_planned']}"
+            for row in fewer.to_dict("records")
+        )
+        notes.append(
+            "Values and differences are of the seeds or folds that both models have, which are "
+            f"not all that were planned ({'; '.join(pairs)}); a board's values may be of others."
+        )
     if frame["p_delong"].notna().any():
         notes.append("DeLong: equal ROC-AUC; a row that several seeds test counts once.")
     notes.append(

@@ -403,17 +403,25 @@ def exploration_notes(rows: pd.DataFrame) -> list[str]:
     if not rows["exploration"].any():
         return []
     models = rows.drop_duplicates([*GROUP, "model", "inputs"])
-    after = models["dropped_after"].where(models["rank"].isna())
-    each = [
-        f"{_names(models, (after == n).fillna(False))} after {n} seed{'s' * (n > 1)}"
-        for n in sorted(int(one) for one in after.dropna().unique())
-    ]
+    several = [name for name in GROUP if models[name].nunique() > 1]
+    each = []
+    for place, table in models.groupby(list(GROUP), sort=False):
+        after = table["dropped_after"].where(table["rank"].isna())
+        parts = [
+            f"{_names(table, (after == n).fillna(False))} after {n} seed{'s' * (n > 1)}"
+            for n in sorted(int(one) for one in after.dropna().unique())
+        ]
+        where = ", ".join(
+            str(value) for name, value in zip(GROUP, place, strict=True) if name in several
+        )
+        if parts:
+            each.append(f"{where}: {', '.join(parts)}" if where else "; ".join(parts))
     what = f": {'; '.join(each)}" if each else "; so far none was"
     return [
         "EXPLORATION (`halving`): models were dropped by interim scores on the valid rows of the "
-        f"first seeds{what}. They have fewer seeds and no rank. The others were chosen by seeds "
-        "that their values are means over, so the best of them is too high by some luck: run them "
-        "on new seeds without `halving` before you report them."
+        f"first seeds{what}. There they have fewer seeds and no rank. The others were chosen by "
+        "seeds that their values are means over, so the best of them is too high by some luck: run "
+        "them on new seeds without `halving` before you report them."
     ]
 
 

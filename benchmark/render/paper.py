@@ -249,7 +249,8 @@ def _notes(board: Board, metrics: Sequence[str]) -> tuple[str, ...]:
     if rows["is_ceiling"].any():
         notes.append("ceiling: the true probabilities that generated the rows.")
     if (_partial(rows)).any():
-        notes.append(f"{_PARTIAL}: not all seeds are done; no rank.")
+        dropped = " or `halving` dropped it" if rows["exploration"].any() else ""
+        notes.append(f"{_PARTIAL}: not all seeds are done{dropped}; no rank.")
     if board.gaps:
         notes.append(f"{len(board.gaps)} planned results are missing.")
     return (*notes, *fit_notes(rows), *exploration_notes(rows))
