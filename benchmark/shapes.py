@@ -27,7 +27,7 @@ def _below(path: str) -> str:
 Text = Annotated[str, AfterValidator(_shown)]
 Place = Annotated[str, AfterValidator(_shown), AfterValidator(_below)]
 Count = Annotated[int, Field(ge=0)]
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]  # sums stay numbers
 
 
 class _Shape(BaseModel):
