@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
@@ -35,6 +36,12 @@ class Browser:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._cdp("Emulation.setEmulatedMedia", features=[scheme])
         _call("POST", f"{self.url}/url", url=file.resolve().as_uri())
+        end = time.monotonic() + 20
+        # the driver answers while handlers of the load event still run
+        while not self.run("return performance.timing.loadEventEnd > 0"):
+            if time.monotonic() > end:
+                raise RuntimeError(f"{file} did not load")
+            time.sleep(0.02)
 
     def run(self, script: str, *words: Any) -> Any:
         """What JavaScript returns; `words` are its arguments."""
@@ -121,5 +128,8 @@ def _call(method: str, address: str, **body: Any) -> Any:
     request = Request(
         address, data=data, method=method, headers={"Content-Type": "application/json"}
     )
-    with urlopen(request, timeout=60) as answer:
-        return json.loads(answer.read())["value"]
+    try:
+        with urlopen(request, timeout=60) as answer:
+            return json.loads(answer.read())["value"]
+    except HTTPError as error:
+        raise RuntimeError(error.read().decode()) from None
